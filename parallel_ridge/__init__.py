@@ -1,0 +1,30 @@
+"""Ridge classification as one parallel pass over rows.
+
+A ridge classifier is a fold over rows followed by a small solve::
+
+    sources  ->  backends (+ kernels)  ->  statistics  ->  solvers  ->  estimators
+    where the    how blocks of rows        the additive    alphas       the face that
+    rows live    are folded and merged     algebra         -> weights   scikit-learn sees
+"""
+
+from importlib.metadata import version as _version
+
+from parallel_ridge.backends import BackendUnavailable, get_backend, register_backend
+from parallel_ridge.backends.openmp import OpenMPBackend
+from parallel_ridge.estimators import ParallelRidgeClassifier
+from parallel_ridge.solvers import IllConditionedWarning
+from parallel_ridge.statistics import SufficientStatistics
+from parallel_ridge.versions import show_versions
+
+__version__ = _version("parallel-ridge")
+
+__all__ = [
+    "BackendUnavailable",
+    "IllConditionedWarning",
+    "OpenMPBackend",
+    "ParallelRidgeClassifier",
+    "SufficientStatistics",
+    "get_backend",
+    "register_backend",
+    "show_versions",
+]

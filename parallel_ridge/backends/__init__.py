@@ -1,0 +1,74 @@
+"""How blocks of rows are folded and merged: one small module for each engine.
+
+The registry below is the only list of names. It maps them to ``"module:class"``, imported when
+chosen; packages add theirs under the entry-point group ``parallel_ridge.backends``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from importlib.metadata import entry_points
+
+from parallel_ridge.backends._base import Backend, BackendUnavailable, fold_blocks
+
+__all__ = ["Backend", "BackendUnavailable", "fold_blocks", "get_backend", "register_backend"]
+
+_registry: dict[str, str | Callable[..., Backend]] = {
+    "openmp": "parallel_ridge.backends.openmp:OpenMPBackend",
+}
+
+
+def register_backend(name: str, backend: str | Callable[..., Backend]) -> None:
+    """Make a backend known by a name.
+
+    Parameters
+    ----------
+    name : str
+    backend : str or callable
+        ``"module:class"``, imported when the name is first chosen, or the class itself; called with
+        ``n_jobs``.
+    """
+    _registry[name] = backend
+
+
+def get_backend(backend: str | Backend = "auto", n_jobs: int | None = None) -> Backend:
+    """The backend of a name, or the one given.
+
+    Parameters
+    ----------
+    backend : str or Backend, default="auto"
+        ``"auto"`` is ``"openmp"``.
+    n_jobs : int, default=None
+        Threads, for a backend chosen by name.
+
+    Raises
+    ------
+    ValueError
+        If no backend has this name.
+    BackendUnavailable
+        If the backend's library cannot be imported.
+    """
+    if not isinstance(backend, str):
+        if isinstance(backend, Backend):
+            return backend
+        raise TypeError(
+            f"backend must be a name or have the methods fold and map; got {backend!r}."
+        )
+    name = "openmp" if backend == "auto" else backend
+    entry = _registry.get(name)
+    if entry is None:
+        found = {point.name: point for point in entry_points(group="parallel_ridge.backends")}
+        if name not in found:
+            known = sorted({"auto", *_registry, *found})
+            raise ValueError(f"backend={backend!r} is not known; choose one of {known}.")
+        entry = found[name].value
+    if isinstance(entry, str):
+        module, _, attribute = entry.partition(":")
+        try:
+            entry = getattr(importlib.import_module(module), attribute)
+        except ImportError as error:
+            raise BackendUnavailable(
+                f"backend={backend!r} could not import {module} ({error})."
+            ) from error
+    return entry(n_jobs=n_jobs)

@@ -1,0 +1,40 @@
+from libc.stddef cimport ptrdiff_t, size_t
+from libc.stdint cimport int32_t, int64_t
+
+cdef extern from "fold.h" nogil:
+    enum fold_kind:
+        FOLD_F32, FOLD_F64, FOLD_F64_INT, FOLD_U8, FOLD_I8
+
+    struct fold_rows:
+        const void *rows
+        ptrdiff_t stride, n_rows, n_columns
+        const void *shift
+        const double *weights
+        const int32_t *labels
+        const int64_t *label_ptr
+
+    struct fold_totals:
+        ptrdiff_t n_lanes, n_classes
+        void *gram
+        void *class_sums
+
+    ctypedef void fold_function(const fold_rows *, const fold_totals *, void *, int) noexcept
+
+    struct fold_level:
+        const char *name
+        fold_function **fold
+        int *chunk
+
+    size_t fold_workspace(const fold_level *, fold_kind, ptrdiff_t, ptrdiff_t, int)
+    const fold_level *const *fold_levels()
+    int fold_max_threads()
+    int fold_has_openmp()
+
+    void fold_csr_32_f32(const int32_t *, const int32_t *, const float *, ptrdiff_t, ptrdiff_t, const double *,
+                         const int32_t *, const int64_t *, const fold_totals *, int) noexcept
+    void fold_csr_32_f64(const int32_t *, const int32_t *, const double *, ptrdiff_t, ptrdiff_t, const double *,
+                         const int32_t *, const int64_t *, const fold_totals *, int) noexcept
+    void fold_csr_64_f32(const int64_t *, const int64_t *, const float *, ptrdiff_t, ptrdiff_t, const double *,
+                         const int32_t *, const int64_t *, const fold_totals *, int) noexcept
+    void fold_csr_64_f64(const int64_t *, const int64_t *, const double *, ptrdiff_t, ptrdiff_t, const double *,
+                         const int32_t *, const int64_t *, const fold_totals *, int) noexcept

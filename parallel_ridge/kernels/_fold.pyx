@@ -1,0 +1,154 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
+"""The doorway to the C kernels: typed views in, the GIL released around each call.
+
+Callers (`parallel_ridge.reductions`) have checked shapes and ranges; nothing is checked again here.
+"""
+
+import os
+
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t
+
+ctypedef fused row:
+    float
+    double
+    uint8_t
+    int8_t
+
+ctypedef fused total:
+    double
+    int64_t
+
+ctypedef fused index:
+    int32_t
+    int64_t
+
+ctypedef fused value:
+    float
+    double
+
+
+def levels():
+    """Names of the levels this processor has, best first."""
+    cdef const fold_level *const *level = fold_levels()
+    names = []
+    while level[0] != NULL:
+        names.append(level[0].name.decode())
+        level += 1
+    return names
+
+
+cdef const fold_level *_level() except NULL:
+    """The level PARALLEL_RIDGE_CPU names, or the best one; read at each call so that tests can run them all."""
+    names = levels()
+    name = os.environ.get("PARALLEL_RIDGE_CPU") or names[0]
+    if name not in names:
+        raise ValueError(
+            f"PARALLEL_RIDGE_CPU={name!r} names no CPU level of this machine; choose one of {names}, or unset it."
+        )
+    return fold_levels()[<Py_ssize_t> names.index(name)]
+
+
+def level():
+    """The name of the level in use."""
+    return _level().name.decode()
+
+
+def max_threads():
+    """Threads that OpenMP would use here: its own setting, 1 inside a parallel region or without OpenMP."""
+    return fold_max_threads()
+
+
+def has_openmp():
+    return bool(fold_has_openmp())
+
+
+cdef fold_kind _kind(row_is_float, row_is_double, row_is_unsigned, total_is_double):
+    if row_is_float:
+        return FOLD_F32
+    if row_is_double:
+        return FOLD_F64 if total_is_double else FOLD_F64_INT
+    return FOLD_U8 if row_is_unsigned else FOLD_I8
+
+
+def workspace_bytes(dtype, exact, n_rows, n_columns, n_threads):
+    """Bytes that `fold_dense` needs for blocks of at most n_rows rows."""
+    char = dtype.char
+    return fold_workspace(
+        _level(), _kind(char == "f", char == "d", char == "B", not exact), n_rows, n_columns, n_threads
+    )
+
+
+def fold_dense(
+    const row[:, :] X,
+    const row[::1] shift,
+    const double[::1] weights,
+    const int32_t[::1] labels,
+    const int64_t[::1] label_ptr,
+    total[:, :, ::1] gram,
+    total[:, :, ::1] class_sums,
+    uint8_t[::1] workspace,
+    int n_threads,
+):
+    """Add the rows of X, less `shift`, to `gram` (lanes, d, d) and `class_sums` (lanes, k, d).
+
+    Rows of X have unit column stride; `shift`, `weights` and `label_ptr` may be None.
+    """
+    cdef fold_rows rows
+    cdef fold_totals totals
+    cdef const fold_level *level = _level()
+    cdef fold_kind kind = _kind(row is float, row is double, row is uint8_t, total is double)
+    if X.shape[0] == 0 or X.shape[1] == 0:
+        return  # &X[0, 0] would not exist
+    rows.rows = <const void *> &X[0, 0]
+    rows.stride = X.strides[0] // <Py_ssize_t> sizeof(row)
+    rows.n_rows = X.shape[0]
+    rows.n_columns = X.shape[1]
+    rows.shift = NULL if shift is None else <const void *> &shift[0]
+    rows.weights = NULL if weights is None else &weights[0]
+    rows.labels = &labels[0] if labels.shape[0] else NULL
+    rows.label_ptr = NULL if label_ptr is None else &label_ptr[0]
+    totals.n_lanes = gram.shape[0]
+    totals.n_classes = class_sums.shape[1]
+    totals.gram = <void *> &gram[0, 0, 0]
+    totals.class_sums = <void *> &class_sums[0, 0, 0]
+    with nogil:
+        level.fold[<int> kind](&rows, &totals, <void *> &workspace[0], n_threads)
+
+
+def fold_csr(
+    const index[::1] indptr,
+    const index[::1] indices,
+    const value[::1] data,
+    Py_ssize_t n_columns,
+    const double[::1] weights,
+    const int32_t[::1] labels,
+    const int64_t[::1] label_ptr,
+    double[:, :, ::1] gram,
+    double[:, :, ::1] class_sums,
+    int n_threads,
+):
+    """Add CSR rows to `gram` (lanes, d, d) and `class_sums` (lanes, k, d); indices ascend within a row."""
+    cdef fold_totals totals
+    cdef Py_ssize_t n_rows = indptr.shape[0] - 1
+    cdef const double *weight = NULL if weights is None else &weights[0]
+    cdef const int32_t *label = &labels[0] if labels.shape[0] else NULL
+    cdef const int64_t *label_start = NULL if label_ptr is None else &label_ptr[0]
+    if n_rows == 0 or data.shape[0] == 0:
+        return
+    totals.n_lanes = gram.shape[0]
+    totals.n_classes = class_sums.shape[1]
+    totals.gram = <void *> &gram[0, 0, 0]
+    totals.class_sums = <void *> &class_sums[0, 0, 0]
+    with nogil:
+        if index is int32_t and value is float:
+            fold_csr_32_f32(&indptr[0], &indices[0], &data[0], n_rows, n_columns, weight, label, label_start,
+                            &totals, n_threads)
+        elif index is int32_t:
+            fold_csr_32_f64(&indptr[0], &indices[0], <const double *> &data[0], n_rows, n_columns, weight, label,
+                            label_start, &totals, n_threads)
+        elif value is float:
+            fold_csr_64_f32(<const int64_t *> &indptr[0], <const int64_t *> &indices[0], <const float *> &data[0],
+                            n_rows, n_columns, weight, label, label_start, &totals, n_threads)
+        else:
+            fold_csr_64_f64(<const int64_t *> &indptr[0], <const int64_t *> &indices[0], <const double *> &data[0],
+                            n_rows, n_columns, weight, label, label_start, &totals, n_threads)

@@ -1,0 +1,57 @@
+#include "fold.h"
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+extern const struct fold_level fold_level_portable;
+#ifdef FOLD_X86
+extern const struct fold_level fold_level_avx2, fold_level_avx512, fold_level_avx512vnni;
+#endif
+
+const struct fold_level *const *fold_levels(void)
+{
+    static const struct fold_level *levels[5];
+    int n = 0;
+#ifdef FOLD_X86
+    __builtin_cpu_init();
+    const int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    const int avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+    if (avx512 && __builtin_cpu_supports("avx512vnni"))
+        levels[n++] = &fold_level_avx512vnni;
+    if (avx512)
+        levels[n++] = &fold_level_avx512;
+    if (avx2)
+        levels[n++] = &fold_level_avx2;
+#endif
+    levels[n++] = &fold_level_portable;
+    levels[n] = NULL;
+    return levels;
+}
+
+size_t fold_workspace(const struct fold_level *level, enum fold_kind kind, ptrdiff_t n_rows, ptrdiff_t n_columns,
+                      int n_threads)
+{
+    const size_t n_chunks = (size_t)((n_rows + level->chunk[kind] - 1) / level->chunk[kind]);
+    const size_t n_stripes = (size_t)((n_columns + STRIPE - 1) / STRIPE);
+    return n_chunks * n_stripes * level->stripe_bytes[kind] + (size_t)n_threads * STRIPE * STRIPE * sizeof(double);
+}
+
+int fold_has_openmp(void)
+{
+#ifdef _OPENMP
+    return 1;
+#else
+    return 0;
+#endif
+}
+
+int fold_max_threads(void)
+{
+#ifdef _OPENMP
+    return omp_in_parallel() ? 1 : omp_get_max_threads();
+#else
+    return 1;
+#endif
+}

@@ -1,0 +1,71 @@
+/* Weighted sums of rows and of their outer products, one superblock of rows a call.
+ *
+ * A *chunk* is a fixed number of consecutive rows; chunk c belongs to *lane* c % n_lanes, and every lane has totals of
+ * its own.  A *stripe* is STRIPE columns, a *tile* a pair of stripes.  Two parallel loops follow each other: over
+ * (lane, stripe) to pack, over (lane, tile) to multiply.  One item alone writes each number of the totals, and always
+ * in the order of the rows, so the result does not depend on the number of threads.
+ */
+#ifndef PARALLEL_RIDGE_FOLD_H
+#define PARALLEL_RIDGE_FOLD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define STRIPE 96 /* a multiple of every panel width below and of QUAD */
+#define QUAD 4    /* columns that meet a whole panel in one micro-tile */
+
+/* What is multiplied, and what the totals are. */
+enum fold_kind {
+    FOLD_F32,     /* float rows, double totals */
+    FOLD_F64,     /* double rows, double totals */
+    FOLD_F64_INT, /* double rows that hold integers, int64 totals: exact while a chunk's sums stay below 2^53 */
+    FOLD_U8,      /* uint8 rows, int64 totals: exact */
+    FOLD_I8,      /* int8 rows, int64 totals: exact */
+    FOLD_KINDS
+};
+
+struct fold_rows {
+    const void *rows;         /* (n_rows, n_columns), unit column stride */
+    ptrdiff_t stride;         /* elements from one row to the next */
+    ptrdiff_t n_rows, n_columns;
+    const void *shift;        /* (n_columns,) of the rows' type, or NULL: subtracted from each row */
+    const double *weights;    /* (n_rows,) or NULL: ones; for float rows only */
+    const int32_t *labels;    /* row i: labels[i], or labels[label_ptr[i]:label_ptr[i + 1]] */
+    const int64_t *label_ptr; /* (n_rows + 1,) or NULL */
+};
+
+struct fold_totals {
+    ptrdiff_t n_lanes, n_classes;
+    void *gram;       /* (n_lanes, n_columns, n_columns), upper triangle */
+    void *class_sums; /* (n_lanes, n_classes, n_columns) */
+};
+
+typedef void fold_function(const struct fold_rows *, const struct fold_totals *, void *workspace, int n_threads);
+
+struct fold_level {
+    const char *name;
+    fold_function *fold[FOLD_KINDS];
+    int chunk[FOLD_KINDS];           /* rows a chunk */
+    size_t stripe_bytes[FOLD_KINDS]; /* a chunk's stripe after packing */
+};
+
+/* Bytes of workspace for n_rows rows; 64-byte aligned. */
+size_t fold_workspace(const struct fold_level *, enum fold_kind, ptrdiff_t n_rows, ptrdiff_t n_columns, int n_threads);
+
+/* The levels of this processor, best first; ends with NULL.  The last one is always "portable". */
+const struct fold_level *const *fold_levels(void);
+
+/* Rows in CSR form.  INDEX and VALUE vary; totals are double. */
+#define DECLARE_FOLD_CSR(NAME, INDEX, VALUE)                                                                          \
+    void NAME(const INDEX *indptr, const INDEX *indices, const VALUE *data, ptrdiff_t n_rows, ptrdiff_t n_columns,    \
+              const double *weights, const int32_t *labels, const int64_t *label_ptr,                                 \
+              const struct fold_totals *totals, int n_threads)
+DECLARE_FOLD_CSR(fold_csr_32_f32, int32_t, float);
+DECLARE_FOLD_CSR(fold_csr_32_f64, int32_t, double);
+DECLARE_FOLD_CSR(fold_csr_64_f32, int64_t, float);
+DECLARE_FOLD_CSR(fold_csr_64_f64, int64_t, double);
+
+int fold_max_threads(void); /* 1 where the build has no OpenMP */
+int fold_has_openmp(void);
+
+#endif

@@ -1,0 +1,567 @@
+"""What can be folded over blocks of rows, each as a zero, a step and a finish.
+
+A backend runs any of these without knowing which: it makes a zero for each worker, adds blocks to
+it, finishes it to a value, and adds the values of all workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, Self, TypeVar
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import ArrayLike, NDArray
+
+from parallel_ridge.kernels import _fold
+from parallel_ridge.sources import Block, Labels, Source, Target
+from parallel_ridge.statistics import SufficientStatistics
+
+# Rows of a block: enough to amortise its call (tens of microseconds), few enough for the block to
+# stay in the last-level cache, and never more than a fraction of a second of work, so that Ctrl-C
+# is heard. Multiples of every kernel's chunk where work allows.
+BLOCK_ROWS = 2048
+BLOCK_PRODUCTS = 2**34
+# Integers up to here have products whose sums over a chunk of 256 rows are exact in float64.
+EXACT_LIMIT = 2**21
+SAMPLE_ROWS = 512
+
+
+class Value(Protocol):
+    """What a worker's fold gives: values of disjoint rows add."""
+
+    def __add__(self, other: Self, /) -> Self:
+        """Value of both sets of rows."""
+
+
+A = TypeVar("A")
+V = TypeVar("V", bound=Value)
+
+
+class Reduction(Protocol, Generic[A, V]):
+    """A fold over blocks of rows."""
+
+    block_rows: int
+
+    def zero(self, n_threads: int) -> A:
+        """Accumulator of no rows."""
+
+    def add(self, total: A, block: Block) -> None:
+        """Add a block of rows to an accumulator, in place.
+
+        Raises
+        ------
+        ValueError
+            If the block holds NaN or infinity; the message names row and column.
+        """
+
+    def finish(self, total: A) -> V:
+        """Value of the rows added so far; the accumulator is used up."""
+
+
+@dataclass
+class Lanes:
+    """Accumulator of `StatisticsReduction`: a few independent totals, which threads share out."""
+
+    gram: NDArray[Any]
+    class_sums: NDArray[Any]
+    class_counts: NDArray[np.int64]
+    class_weights: NDArray[np.float64]
+    n_threads: int
+    n_samples: int = 0
+    weight_sum: float = 0.0
+    workspace: NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
+
+
+class StatisticsReduction:
+    """Rows to `SufficientStatistics`.
+
+    Parameters
+    ----------
+    target : Target
+        Classes of the labels.
+    n_features : int
+    dtype : dtype
+        Of the rows.
+    sparse, weighted : bool
+        Whether rows come as CSR, and whether they have weights.
+    exact : bool
+        Whether integer rows wider than 16 bits are small enough for exact sums.
+    shift : array-like of shape (n_features,)
+        Subtracted from each row; zero for exact and for sparse rows.
+    feature_names : ndarray of str, or None
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        n_features: int,
+        dtype: np.dtype[Any],
+        *,
+        sparse: bool,
+        weighted: bool,
+        exact: bool,
+        shift: ArrayLike,
+        feature_names: NDArray[Any] | None = None,
+    ) -> None:
+        self.target = target
+        self.n_features = n_features
+        self.sparse = sparse
+        self.exact = exact and not weighted and not sparse
+        self.work_dtype = _work_dtype(dtype, self.exact, sparse)
+        self.dtype = coefficient_dtype(dtype)
+        self.shift = np.asarray(shift, dtype=self.work_dtype if self.work_dtype.kind == "f" else "d")
+        self.feature_names = feature_names
+        # Of multilabel rows the sums over all rows cannot be had from the classes': one more class
+        # that every row has.
+        self.n_sums = len(target.classes) + target.multilabel
+        # Lanes let threads share the rows where there are too few tiles of the Gram to share out.
+        n_stripes = -(-n_features // 96)
+        self.n_lanes = max(1, min(16, 96 // (n_stripes * (n_stripes + 1))))
+        most = int(BLOCK_PRODUCTS / (n_features**2 / 2 + 1))
+        self.block_rows = max(64, min(most // 64 * 64, BLOCK_ROWS * self.n_lanes))
+
+    @classmethod
+    def of(
+        cls,
+        source: Source,
+        target: Target,
+        *,
+        shift: ArrayLike | None = None,
+        centre: bool = True,
+        feature_names: NDArray[Any] | None = None,
+    ) -> StatisticsReduction:
+        """The reduction that suits a source.
+
+        Parameters
+        ----------
+        shift : array-like of shape (d,), default=None
+            The shift to use; when None, `choose_shift` of a sample of the rows.
+        centre : bool, default=True
+            Whether centred sums will be wanted; without, the default shift is zero.
+        """
+        exact = _exact(source)
+        if shift is None:
+            floats = not (exact or source.sparse) and centre and source.n_rows > 0
+            shift = choose_shift(source.sample(SAMPLE_ROWS)) if floats else None
+        elif exact or source.sparse:
+            exact = False if np.any(shift) else exact
+            if source.sparse:
+                shift = None
+        return cls(
+            target,
+            source.n_features,
+            source.dtype,
+            sparse=source.sparse,
+            weighted=source.weighted,
+            exact=exact,
+            shift=np.zeros(source.n_features) if shift is None else shift,
+            feature_names=feature_names,
+        )
+
+    def zero(self, n_threads: int) -> Lanes:
+        """Accumulator of no rows."""
+        d, totals = self.n_features, np.int64 if self.exact else np.float64
+        k = len(self.target.classes)
+        return Lanes(
+            gram=np.zeros((self.n_lanes, d, d), totals),
+            class_sums=np.zeros((self.n_lanes, self.n_sums, d), totals),
+            class_counts=np.zeros(k, np.int64),
+            class_weights=np.zeros(k),
+            n_threads=n_threads,
+        )
+
+    def add(self, total: Lanes, block: Block) -> None:
+        """Add a block of rows."""
+        codes, indptr = self._codes(block.labels)
+        weights = block.weights
+        if self.sparse:
+            _fold.fold_csr(
+                block.X.indptr,
+                block.X.indices,
+                block.X.data.astype(self.work_dtype, copy=False),
+                self.n_features,
+                weights,
+                codes,
+                indptr,
+                total.gram,
+                total.class_sums,
+                total.n_threads,
+            )
+        else:
+            X = self._rows(block.X)
+            need = _fold.workspace_bytes(
+                X.dtype, self.exact, len(X), self.n_features, total.n_threads
+            )
+            if total.workspace.nbytes < need:
+                total.workspace = _aligned(need)
+            _fold.fold_dense(
+                X,
+                self.shift if self.shift.any() else None,
+                weights,
+                codes,
+                indptr,
+                total.gram,
+                total.class_sums,
+                total.workspace,
+                total.n_threads,
+            )
+        # A sum is finite only if all its terms are: the check costs nothing more of the rows.
+        if not self.exact and not np.isfinite(total.class_sums).all():
+            raise_not_finite(block)
+        m, k = len(block.labels), len(self.target.classes)
+        total.n_samples += m
+        total.weight_sum += m if weights is None else float(weights.sum())
+        labels = block.labels
+        if weights is not None and labels.indptr is not None:
+            weights = np.repeat(weights, np.diff(labels.indptr))
+        total.class_counts += np.bincount(labels.codes, minlength=k)
+        total.class_weights += np.bincount(labels.codes, weights, minlength=k)
+
+    def finish(self, total: Lanes) -> SufficientStatistics:
+        """Statistics of the rows added; lanes are combined in a fixed tree."""
+        total.workspace = np.empty(0, np.uint8)
+        gram, class_sums = _tree_sum(total.gram), _tree_sum(total.class_sums)
+        if not self.exact and not np.isfinite(gram.diagonal()).all():
+            column = int(np.flatnonzero(~np.isfinite(gram.diagonal()))[0])
+            raise ValueError(
+                f"Column {column} of X has values too large for sums of squares in "
+                f"{self.work_dtype}: scale it"
+                + (", or pass X as float64." if self.work_dtype == np.float32 else ".")
+            )
+        k = len(self.target.classes)
+        return SufficientStatistics(
+            n_samples=total.n_samples,
+            weight_sum=total.weight_sum,
+            shift=self.shift.astype(np.float64),
+            feature_sums=class_sums[k] if self.target.multilabel else class_sums.sum(axis=0),
+            gram=gram,
+            classes=self.target.classes,
+            class_counts=total.class_counts,
+            class_weights=total.class_weights,
+            class_sums=class_sums[:k],
+            dtype=self.dtype,
+            multilabel=self.target.multilabel,
+            feature_names=self.feature_names,
+        )
+
+    def _rows(self, X: NDArray[Any]) -> NDArray[Any]:
+        """Rows in the dtype of the kernel and with unit column stride; a view where they are."""
+        if X.dtype == np.bool_:
+            X = X.view(np.uint8)
+        if X.dtype == self.work_dtype and X.dtype.isnative and X.strides[1] == X.itemsize:
+            if X.strides[0] % X.itemsize == 0 and X.flags.aligned and X.strides[0] > 0:
+                return X
+        return np.ascontiguousarray(X, dtype=self.work_dtype)
+
+    def _codes(self, labels: Labels) -> tuple[NDArray[np.int32], NDArray[np.int64] | None]:
+        """Labels for the kernel, with the extra class of multilabel rows."""
+        if labels.indptr is None:
+            return labels.codes, None
+        everyone = np.int32(len(self.target.classes))
+        codes = np.insert(labels.codes, labels.indptr[1:], everyone)
+        return codes, labels.indptr + np.arange(len(labels.indptr))
+
+
+def coefficient_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Floating dtype of coefficients fitted to rows of ``dtype``: float32 for float16 and float32."""
+    return np.dtype(np.float32 if dtype.kind == "f" and dtype.itemsize <= 4 else np.float64)
+
+
+def _work_dtype(dtype: np.dtype[Any], exact: bool, sparse: bool) -> np.dtype[Any]:
+    """The kernel's dtype for rows of ``dtype``."""
+    if exact and dtype.itemsize == 1:
+        return np.dtype(np.int8 if dtype.kind == "i" else np.uint8)
+    if dtype.kind == "f" and not exact:
+        return coefficient_dtype(dtype)
+    return np.dtype(np.float64)
+
+
+def _exact(source: Source) -> bool:
+    """Whether integer sums over a source are exact: always up to 16 bits, then by its values."""
+    if source.weighted or source.sparse or source.dtype.kind not in "bui":
+        return False
+    if source.dtype.itemsize <= 2 or source.n_rows == 0:
+        return True
+    largest = 0
+    for block in source.blocks(BLOCK_ROWS):
+        largest = max(largest, int(block.X.max()), -int(block.X.min()))
+    return largest <= EXACT_LIMIT and source.n_rows * largest**2 < 2**62
+
+
+def choose_shift(sample: NDArray[Any]) -> NDArray[np.float64]:
+    """Shift for rows like these: the mean of each column whose mean exceeds its deviation, else 0.
+
+    A mean of at most a standard deviation costs centred sums one bit at most, and zeros that stay
+    zeros are skipped by the kernels. The mean is taken about the first row, so that a constant
+    column is shifted to exact zeros.
+    """
+    rows = sample.astype(np.float64)
+    with np.errstate(all="ignore"):  # rows that are not finite are reported by the pass
+        away = rows - rows[0]
+        mean = away.mean(axis=0)
+        spread = away.std(axis=0)
+        mean += rows[0]
+        shift = np.where(np.abs(mean) > spread, mean, 0.0)
+    return np.where(np.isfinite(shift), shift, 0.0)
+
+
+def raise_not_finite(block: Block) -> None:
+    """Raise the error for a block that holds NaN or infinity, with its first row and column."""
+    if isinstance(block.X, np.ndarray):
+        rows, columns = np.nonzero(~np.isfinite(block.X))
+    else:
+        X = block.X.tocoo()
+        bad = ~np.isfinite(X.data)
+        rows, columns = X.row[bad], X.col[bad]
+    if not len(rows):
+        raise ValueError(
+            f"Sums over rows {block.start} to {block.start + block.X.shape[0] - 1} of X overflow: "
+            "its values are too large. Scale X."
+        )
+    row, column = int(rows[0]), int(columns[0])
+    kind = "NaN" if np.isnan(block.X[row, column]) else "infinity"
+    raise ValueError(
+        f"Input X contains {kind}: row {block.start + row}, column {column} (and "
+        f"{len(rows) - 1} more in this block of rows). ParallelRidge estimators do not accept "
+        "missing values: impute them (sklearn.impute) or drop the rows."
+    )
+
+
+def _tree_sum(lanes: NDArray[Any]) -> NDArray[Any]:
+    """Sum over the first axis in a fixed binary tree; in place."""
+    n = len(lanes)
+    while n > 1:
+        half = n // 2
+        lanes[:half] += lanes[n - half : n]
+        n -= half
+    return lanes[0] if len(lanes) == 1 else lanes[0].copy()
+
+
+def _aligned(n_bytes: int) -> NDArray[np.uint8]:
+    buffer = np.empty(n_bytes + 64, np.uint8)
+    start = -buffer.ctypes.data % 64
+    return buffer[start : start + n_bytes]
+
+
+def dense_rows(block: Block) -> NDArray[np.float64]:
+    """Rows of a block as a new float64 array, checked to be finite."""
+    X = block.X if isinstance(block.X, np.ndarray) else block.X.toarray()
+    rows: NDArray[np.float64] = np.array(X, dtype=np.float64, order="C")
+    if not np.isfinite(rows).all():
+        raise_not_finite(block)
+    return rows
+
+
+def root_weights(block: Block) -> NDArray[np.float64]:
+    """Square roots of a block's weights, shape (m, 1)."""
+    m = block.X.shape[0]
+    return np.ones((m, 1)) if block.weights is None else np.sqrt(block.weights)[:, None]
+
+
+@dataclass
+class Triangle:
+    """Value of `QRReduction`: an upper trapezoidal factor; factors add by a QR of both.
+
+    Attributes
+    ----------
+    R : ndarray of shape (r, p + k), r <= p, float64
+        Factor of the p columns left, then the targets in the same rows.
+    p : int
+    """
+
+    R: NDArray[np.float64]
+    p: int
+
+    def __add__(self, other: Triangle) -> Triangle:
+        """Factor of both sets of rows."""
+        return Triangle(_factor(np.vstack([self.R, other.R]), self.p), self.p)
+
+
+class QRReduction:
+    """Rows to the R factor of ``sqrt(w) [1, X - shift, Y]``, whose condition number is not squared.
+
+    With the column of ones in front (when there is an intercept), the rows of R below the first
+    pose the centred least-squares problem.
+
+    Parameters
+    ----------
+    n_classes : int
+    shift : ndarray of shape (d,)
+    fit_intercept : bool
+
+    References
+    ----------
+    Demmel, Grigori, Hoemmen and Langou (2012), Communication-optimal parallel and sequential QR and
+    LU factorizations, doi:10.1137/080731992.
+    """
+
+    def __init__(self, n_classes: int, shift: NDArray[np.float64], fit_intercept: bool) -> None:
+        self.n_classes = n_classes
+        self.shift = shift
+        self.fit_intercept = fit_intercept
+        self.block_rows = max(1024, 2 * len(shift))
+
+    def zero(self, n_threads: int) -> Triangle:
+        """Factor of no rows."""
+        p = len(self.shift) + self.fit_intercept
+        return Triangle(np.zeros((0, p + self.n_classes)), p)
+
+    def add(self, total: Triangle, block: Block) -> None:
+        """Add a block of rows."""
+        X = dense_rows(block) - self.shift
+        ones = [np.ones((len(X), 1))] if self.fit_intercept else []
+        rows = np.hstack([*ones, X, block.labels.indicator(self.n_classes)])
+        total.R = _factor(np.vstack([total.R, root_weights(block) * rows]), total.p)
+
+    def finish(self, total: Triangle) -> Triangle:
+        """The factor."""
+        return total
+
+
+def _factor(rows: NDArray[np.float64], p: int) -> NDArray[np.float64]:
+    (R,) = scipy.linalg.qr(rows, mode="r", overwrite_a=True, check_finite=False)
+    return R[: min(p, len(R))].copy()
+
+
+@dataclass
+class Rows:
+    """Value of `RowsReduction`: the rows themselves, as blocks."""
+
+    blocks: list[Block] = field(default_factory=list)
+
+    def __add__(self, other: Rows) -> Rows:
+        """Both sets of rows."""
+        return Rows(self.blocks + other.blocks)
+
+
+class RowsReduction:
+    """Rows to rows: where n < d they are smaller than their Gram matrix, and the dual needs them."""
+
+    block_rows = 256
+
+    def zero(self, n_threads: int) -> Rows:
+        """No rows."""
+        return Rows()
+
+    def add(self, total: Rows, block: Block) -> None:
+        """Add a block of rows: a view, not a copy."""
+        values = block.X if isinstance(block.X, np.ndarray) else block.X.data
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise_not_finite(block)
+        total.blocks.append(block)
+
+    def finish(self, total: Rows) -> Rows:
+        """The rows."""
+        return total
+
+
+@dataclass
+class Moments:
+    """Value of `MomentsReduction`: sums of rows, of their squares and of each class's rows."""
+
+    weight_sum: float
+    class_weights: NDArray[np.float64]
+    feature_sums: NDArray[np.float64]
+    square_sums: NDArray[np.float64]
+    class_sums: NDArray[np.float64]
+
+    def __add__(self, other: Moments) -> Moments:
+        """Moments of both sets of rows."""
+        return Moments(
+            self.weight_sum + other.weight_sum,
+            self.class_weights + other.class_weights,
+            self.feature_sums + other.feature_sums,
+            self.square_sums + other.square_sums,
+            self.class_sums + other.class_sums,
+        )
+
+
+class MomentsReduction:
+    """Rows to `Moments` about a shift: what iterative solves need to centre and scale.
+
+    Parameters
+    ----------
+    n_classes : int
+    shift : ndarray of shape (d,)
+        Zero for sparse rows.
+    """
+
+    block_rows = BLOCK_ROWS
+
+    def __init__(self, n_classes: int, shift: NDArray[np.float64]) -> None:
+        self.n_classes = n_classes
+        self.shift = shift
+
+    def zero(self, n_threads: int) -> Moments:
+        """Moments of no rows."""
+        d, k = len(self.shift), self.n_classes
+        return Moments(0.0, np.zeros(k), np.zeros(d), np.zeros(d), np.zeros((k, d)))
+
+    def add(self, total: Moments, block: Block) -> None:
+        """Add a block of rows."""
+        X = shifted_rows(block, self.shift)
+        m = X.shape[0]
+        weights = np.ones(m) if block.weights is None else block.weights
+        members = (block.labels.indicator(self.n_classes) > 0) * weights[:, None]
+        total.weight_sum += float(weights.sum())
+        total.class_weights += members.sum(axis=0)
+        total.feature_sums += X.T @ weights
+        total.square_sums += (X.multiply(X) if hasattr(X, "multiply") else X * X).T @ weights
+        total.class_sums += (X.T @ members).T
+
+    def finish(self, total: Moments) -> Moments:
+        """The moments."""
+        return total
+
+
+class NormalProductReduction:
+    """Rows to ``Z^T W (Z V)`` with ``Z = (X - mean) / scale``: one step of an iterative solve.
+
+    Parameters
+    ----------
+    V : ndarray of shape (d, k)
+    mean, scale : ndarray of shape (d,)
+        Sparse rows are not centred but corrected for it.
+    """
+
+    block_rows = BLOCK_ROWS
+
+    def __init__(
+        self, V: NDArray[np.float64], mean: NDArray[np.float64], scale: NDArray[np.float64]
+    ) -> None:
+        self.V = V / scale[:, None]
+        self.mean = mean
+        self.scale = scale
+
+    def zero(self, n_threads: int) -> NDArray[np.float64]:
+        """Product of no rows, with a last row for the sum of weighted products."""
+        return np.zeros((len(self.V) + 1, self.V.shape[1]))
+
+    def add(self, total: NDArray[np.float64], block: Block) -> None:
+        """Add a block of rows."""
+        if isinstance(block.X, np.ndarray):
+            X: Any = block.X.astype(np.float64) - self.mean
+            products = X @ self.V
+        else:
+            X = block.X
+            products = X @ self.V - self.mean @ self.V
+        if block.weights is not None:
+            products = products * block.weights[:, None]
+        total[:-1] += X.T @ products
+        if not isinstance(block.X, np.ndarray):
+            total[-1] += products.sum(axis=0)
+
+    def finish(self, total: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The product, in the scaled features."""
+        return (total[:-1] - np.outer(self.mean, total[-1])) / self.scale[:, None]
+
+
+def shifted_rows(block: Block, shift: NDArray[np.float64]) -> Any:
+    """Rows of a block in float64, less the shift where they are dense; checked to be finite."""
+    if isinstance(block.X, np.ndarray):
+        return dense_rows(block) - shift
+    if not np.isfinite(block.X.data).all():
+        raise_not_finite(block)
+    return block.X.astype(np.float64)

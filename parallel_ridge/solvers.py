@@ -1,0 +1,452 @@
+"""From statistics and penalties to weights; every solve is in float64."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+from scipy.linalg import blas, lapack
+from sklearn.exceptions import ConvergenceWarning
+
+from parallel_ridge.reductions import Moments, Rows, Triangle
+from parallel_ridge.statistics import SufficientStatistics
+
+EPSILON = np.finfo(np.float64).eps
+# Relative error that a solve may have before a stable one takes over: promise 1 of the design.
+ACCURACY = 1e-8
+# More penalties than this and one eigendecomposition costs less than a Cholesky for each: it was
+# measured at 8 times a Cholesky for 784 features.
+EIGEN_FROM = 8
+
+
+class IllConditionedWarning(UserWarning):
+    """A system was too ill-conditioned for the chosen solver; the message says what was done."""
+
+
+class IllConditioned(ArithmeticError):
+    """A solve that would lose more than `ACCURACY`.
+
+    Attributes
+    ----------
+    condition : float
+        Estimated condition number of the scaled system; infinite if it is singular.
+    """
+
+    def __init__(self, condition: float) -> None:
+        super().__init__(condition)
+        self.condition = condition
+
+
+@dataclass
+class Weights:
+    """A solution.
+
+    Attributes
+    ----------
+    coef : ndarray of shape (t, d), float64
+        One row a target (one for two classes).
+    intercept : ndarray of shape (t,), float64
+    n_iter : ndarray of shape (t,) of int, or None
+        Iterations, of an iterative solver.
+    """
+
+    coef: NDArray[np.float64]
+    intercept: NDArray[np.float64]
+    n_iter: NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is minimised, given rows: see :class:`~parallel_ridge.ParallelRidgeClassifier`.
+
+    Attributes
+    ----------
+    fit_intercept, standardize : bool
+    mean_objective : bool
+        Whether the loss is divided by the sum of weights.
+    """
+
+    fit_intercept: bool = True
+    standardize: bool = False
+    mean_objective: bool = False
+
+    def penalty(self, alpha: float, weight_sum: float) -> float:
+        """The penalty of the summed loss."""
+        return alpha * weight_sum if self.mean_objective else alpha
+
+
+def n_targets(n_classes: int, multilabel: bool) -> slice:
+    """Classes that are targets: the second of two, else all."""
+    return slice(1, 2) if n_classes == 2 and not multilabel else slice(None)
+
+
+class NormalEquations:
+    """The system ``(G + alpha P) W = B`` of some statistics, ``P`` diagonal.
+
+    Parameters
+    ----------
+    statistics : SufficientStatistics
+        Of at least one row.
+    problem : Problem
+    overwrite : bool, default=False
+        Whether the statistics' Gram matrix may be destroyed, to save a copy.
+
+    Notes
+    -----
+    With an intercept, ``G`` and ``B`` are about the weighted means. ``P`` is the identity, or the
+    features' variances when they are to be standardised: penalising the weights of ``x / s`` by
+    ``alpha`` is penalising those of ``x`` by ``alpha s^2``.
+    """
+
+    def __init__(
+        self, statistics: SufficientStatistics, problem: Problem, overwrite: bool = False
+    ) -> None:
+        n = statistics.weight_sum
+        moved = statistics
+        if not problem.fit_intercept:
+            moved = statistics.reshift(np.zeros(statistics.n_features))
+        elif statistics.exact:  # as close to the mean as integers come, without any rounding
+            moved = statistics.reshift(
+                np.rint(statistics.shift + statistics.feature_sums / statistics.n_samples)
+            )
+        if moved is statistics and not (overwrite and moved.gram.dtype == np.float64):
+            gram = moved.gram.astype(np.float64)
+        else:
+            gram = moved.gram.astype(np.float64, copy=False)
+        sums = moved.feature_sums.astype(np.float64)
+        targets = n_targets(statistics.n_classes, statistics.multilabel)
+        class_sums = moved.class_sums[targets].astype(np.float64)
+        class_weights = moved.class_weights[targets]
+
+        uncentred = gram.diagonal().copy()
+        variances = uncentred - sums**2 / n
+        # What cancellation may leave of a constant column is rounding, not variance.
+        products = np.finfo(statistics.dtype).eps if not statistics.exact else EPSILON
+        variances[variances <= 8 * products * uncentred] = 0.0
+        if problem.fit_intercept:
+            # The transpose of a C-ordered upper triangle is the lower one that BLAS updates.
+            blas.dsyr(-1.0 / n, sums, a=gram.T, lower=1, overwrite_a=1)
+            gram.flat[:: len(gram) + 1] = variances
+            self.means = moved.shift + sums / n
+            self.rhs = 2.0 * (class_sums - np.outer(class_weights / n, sums))
+        else:
+            self.means = np.zeros(len(sums))
+            self.rhs = 2.0 * class_sums - sums
+        self.gram = gram
+        self.constant = gram.diagonal() <= 0.0
+        self.rhs[:, self.constant] = 0.0
+        self.target_means = 2.0 * class_weights / n - 1.0
+        self.weight_sum = n
+        self.problem = problem
+        self.penalties = np.ones(len(sums))
+        if problem.standardize:
+            self.penalties = np.where(variances > 0.0, variances / n, 1.0)
+
+    def solve_cholesky(self, alpha: float, overwrite: bool = False) -> Weights:
+        """Weights by a Cholesky factorisation of the system scaled to a unit diagonal.
+
+        The error of that solve is governed by the condition number after scaling (Higham, Accuracy
+        and Stability of Numerical Algorithms, 2nd ed., section 10.1), which is estimated. Costs
+        d^3 / 3 multiplications.
+
+        Raises
+        ------
+        IllConditioned
+            If the error could exceed `ACCURACY`.
+        """
+        penalty = self.problem.penalty(alpha, self.weight_sum) * self.penalties
+        diagonal = self.gram.diagonal() + penalty
+        diagonal[diagonal <= 0.0] = 1.0  # a constant column with no penalty: weight zero
+        scale = 1.0 / np.sqrt(diagonal)
+        system = self.gram if overwrite else self.gram.copy()
+        norm = np.zeros(len(system))
+        for rows in _row_blocks(len(system)):
+            part = np.triu(system[rows, rows.start :]) * scale[rows, None]
+            part *= scale[rows.start :]
+            part.flat[:: part.shape[1] + 1] = 1.0
+            system[rows, rows.start :] = part
+            np.abs(part, out=part)
+            norm[rows.start :] += part.sum(axis=0)
+            norm[rows] += part.sum(axis=1) - 1.0
+        factor, info = lapack.dpotrf(system.T, lower=1, clean=0, overwrite_a=1)
+        if info > 0:
+            raise IllConditioned(np.inf)
+        reciprocal, _ = lapack.dpocon(factor, norm.max(), uplo="L")
+        if reciprocal < EPSILON / ACCURACY:
+            raise IllConditioned(1.0 / reciprocal if reciprocal else np.inf)
+        solution, _ = lapack.dpotrs(factor, (self.rhs * scale).T, lower=1, overwrite_b=1)
+        return self._weights(solution.T * scale)
+
+    def solve_eigen(self, alphas: Sequence[float], overwrite: bool = False) -> list[Weights]:
+        """Weights for each penalty from one eigendecomposition, ``9 d^3`` multiplications or so.
+
+        Directions whose eigenvalue is rounding (and, without a penalty, would divide by it) are
+        left out, which gives the solution of least norm.
+        """
+        root = np.sqrt(self.penalties)
+        system = self.gram if overwrite else self.gram.copy()
+        for rows in _row_blocks(len(system)):
+            system[rows] /= root[rows, None] * root
+        values, vectors = scipy.linalg.eigh(
+            system.T, lower=True, overwrite_a=True, check_finite=False, driver="evd"
+        )
+        cutoff = len(values) * EPSILON * max(values[-1], 0.0) if len(values) else 0.0
+        values[values <= cutoff] = 0.0
+        rotated = (self.rhs / root) @ vectors
+        solutions = []
+        for alpha in alphas:
+            divisor = values + self.problem.penalty(alpha, self.weight_sum)
+            inverse = np.divide(1.0, divisor, out=np.zeros_like(divisor), where=divisor > 0.0)
+            solutions.append(self._weights((rotated * inverse) @ vectors.T / root))
+        return solutions
+
+    def _weights(self, coef: NDArray[np.float64]) -> Weights:
+        return with_intercept(coef, self.means, self.target_means, self.problem.fit_intercept)
+
+
+def with_intercept(
+    coef: NDArray[np.float64],
+    means: NDArray[np.float64],
+    target_means: NDArray[np.float64],
+    fit_intercept: bool,
+    n_iter: NDArray[np.int64] | None = None,
+) -> Weights:
+    """Coefficients with the intercept that makes the mean prediction the mean target."""
+    intercept = target_means - coef @ means if fit_intercept else np.zeros(len(coef))
+    return Weights(coef, intercept, n_iter)
+
+
+def solve_path(
+    statistics: SufficientStatistics,
+    alphas: Sequence[float],
+    problem: Problem,
+    solver: str = "auto",
+    overwrite: bool = False,
+) -> tuple[list[Weights], str]:
+    """Weights for each of several penalties, from statistics alone.
+
+    Returns
+    -------
+    weights : list of Weights
+    solver : {"cholesky", "eigen"}
+        The one that was used. Where Cholesky would lose accuracy, the eigendecomposition is used
+        with an `IllConditionedWarning`.
+    """
+    system = NormalEquations(statistics, problem, overwrite=overwrite)
+    if solver == "eigen" or (solver == "auto" and len(alphas) > EIGEN_FROM):
+        return system.solve_eigen(alphas, overwrite=True), "eigen"
+    try:
+        return [system.solve_cholesky(alpha) for alpha in alphas], "cholesky"
+    except IllConditioned as error:
+        warnings.warn(
+            f"The system is ill-conditioned (condition number {error.condition:.1e}): Cholesky "
+            "would lose more than 8 digits. It was solved by an eigendecomposition, without "
+            "the directions that rounding has swallowed; what is left of the others' accuracy is "
+            "limited by the Gram matrix. Raise alpha, or fit on the rows with solver='svd'.",
+            IllConditionedWarning,
+            stacklevel=3,
+        )
+        return system.solve_eigen(alphas, overwrite=True), "eigen"
+
+
+def solve_svd(
+    triangle: Triangle,
+    shift: NDArray[np.float64],
+    alpha: float,
+    weight_sum: float,
+    problem: Problem,
+) -> Weights:
+    """Weights from the R factor of the rows, by its singular value decomposition.
+
+    The most accurate solver: nothing is squared. Singular values that are rounding are left out.
+
+    Parameters
+    ----------
+    triangle : Triangle
+        From `QRReduction` about ``shift`` with the same ``fit_intercept``.
+    """
+    R, d = triangle.R, len(shift)
+    first = int(problem.fit_intercept)
+    A, B = R[first:, first : first + d], R[first:, first + d :]
+    if problem.fit_intercept:
+        means, target_means = shift + R[0, 1 : 1 + d] / R[0, 0], R[0, 1 + d :] / R[0, 0]
+        sums_of_squares = (A**2).sum(axis=0)
+        noise = R[0, 1 : 1 + d] ** 2
+    else:
+        means, target_means = np.zeros(d), np.zeros(B.shape[1])
+        sums_of_squares, noise = (A**2).sum(axis=0), np.zeros(d)
+    scale = np.ones(d)
+    if problem.standardize:
+        scale = np.sqrt(sums_of_squares / weight_sum)
+        scale[sums_of_squares <= (8 * EPSILON) ** 2 * weight_sum * noise] = 1.0
+    U, s, Vt = scipy.linalg.svd(A / scale, full_matrices=False, check_finite=False)
+    s[s <= max(A.shape) * EPSILON * s.max(initial=0.0)] = 0.0
+    divisor = s**2 + problem.penalty(alpha, weight_sum)
+    filtered = np.divide(s, divisor, out=np.zeros_like(s), where=s > 0.0)
+    coef = (Vt.T @ (filtered[:, None] * (U.T @ B))).T / scale
+    return with_intercept(coef, means, target_means, problem.fit_intercept)
+
+
+def solve_dual(
+    rows: Rows, n_classes: int, multilabel: bool, alpha: float, problem: Problem
+) -> Weights:
+    """Weights by the dual system ``(Z Z^T + alpha I) u = y``, ``w = Z^T u``: for fewer rows than features.
+
+    ``Z`` holds the rows, centred and times the roots of their weights. Memory is n x n and one
+    block of rows; time ``n^2 d``.
+
+    Raises
+    ------
+    IllConditioned
+        If the error could exceed `ACCURACY`.
+
+    References
+    ----------
+    Saunders, Gammerman and Vovk (1998), Ridge regression learning algorithm in dual variables.
+    """
+    blocks = rows.blocks
+    d = blocks[0].X.shape[1]
+    weights = np.concatenate(
+        [np.ones(b.X.shape[0]) if b.weights is None else b.weights for b in blocks]
+    )
+    total = weights.sum()
+    edges = np.cumsum([0] + [b.X.shape[0] for b in blocks])
+    parts = [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    Y = np.vstack([b.labels.indicator(n_classes) for b in blocks])
+    Y = Y[:, n_targets(n_classes, multilabel)]
+
+    first = _dense(blocks[0].X[:1])[0]  # a shift: constant columns become exact zeros
+    away = sum(weights[p] @ (_dense(b.X) - first) for b, p in zip(blocks, parts, strict=True))
+    means = first + away / total
+    centre = means if problem.fit_intercept else np.zeros(d)
+    scale = np.ones(d)
+    if problem.standardize:
+        variances = sum(
+            weights[p] @ (_dense(b.X) - means) ** 2 for b, p in zip(blocks, parts, strict=True)
+        )
+        deviation = np.sqrt(variances / total)
+        constant = deviation <= 8 * EPSILON * np.abs(means)
+        scale = np.where(constant, 1.0, deviation)
+
+    def z(i: int) -> NDArray[np.float64]:
+        return (_dense(blocks[i].X) - centre) / scale * np.sqrt(weights[parts[i]])[:, None]
+
+    K = np.empty((len(weights), len(weights)))
+    for i in range(len(blocks)):
+        left = z(i)
+        for j in range(i, len(blocks)):
+            K[parts[i], parts[j]] = left @ (left if i == j else z(j)).T
+    target_means = weights @ Y / total if problem.fit_intercept else np.zeros(Y.shape[1])
+    roots = np.sqrt(weights)
+    rhs = (Y - target_means) * roots[:, None]
+    K.flat[:: len(K) + 1] += problem.penalty(alpha, total)
+    if problem.fit_intercept:
+        # Centring leaves K without the direction of the weights' roots, which the right-hand side
+        # lacks too. Filling it keeps a small alpha from making the system look singular.
+        fill = K.trace() / len(K) / total
+        blas.dsyr(fill, roots, a=K.T, lower=1, overwrite_a=1)
+    norm = np.abs(np.triu(K)).sum(axis=0) + np.abs(np.triu(K, 1)).sum(axis=1)
+    factor, info = lapack.dpotrf(K.T, lower=1, clean=0, overwrite_a=1)
+    if info > 0:
+        raise IllConditioned(np.inf)
+    reciprocal, _ = lapack.dpocon(factor, norm.max(), uplo="L")
+    if reciprocal < EPSILON / ACCURACY:
+        raise IllConditioned(1.0 / reciprocal if reciprocal else np.inf)
+    dual, _ = lapack.dpotrs(factor, rhs, lower=1)
+    coef = sum(z(i).T @ dual[parts[i]] for i in range(len(blocks))).T / scale
+    return with_intercept(coef, means, target_means, problem.fit_intercept)
+
+
+def solve_conjugate_gradients(
+    moments: Moments,
+    shift: NDArray[np.float64],
+    product: Callable[[NDArray[np.float64], NDArray[Any], NDArray[Any]], NDArray[np.float64]],
+    multilabel: bool,
+    alpha: float,
+    problem: Problem,
+    tolerance: float = 1e-10,
+) -> Weights:
+    """Weights by conjugate gradients on the normal equations, all targets at once.
+
+    Needs no d x d and no n x n matrix; each iteration is one pass over the rows.
+
+    Parameters
+    ----------
+    moments : Moments
+        About ``shift``.
+    product : callable
+        ``product(V, mean, scale)`` gives ``Z^T W (Z V)`` with ``Z = (X - mean) / scale``.
+    tolerance : float, default=1e-10
+        Relative residual to reach.
+
+    References
+    ----------
+    Hestenes and Stiefel (1952), doi:10.6028/jres.049.044; the preconditioner is the diagonal.
+    """
+    n = moments.weight_sum
+    targets = n_targets(len(moments.class_weights), multilabel)
+    class_sums, class_weights = moments.class_sums[targets], moments.class_weights[targets]
+    centred = moments.square_sums - moments.feature_sums**2 / n
+    centred[centred <= 8 * EPSILON * moments.square_sums] = 0.0
+    scale = np.ones(len(centred))
+    if problem.standardize:
+        scale = np.where(centred > 0, np.sqrt(centred / n), 1.0)
+    if problem.fit_intercept:
+        means, squares = shift + moments.feature_sums / n, centred
+        rhs = 2.0 * (class_sums - np.outer(class_weights / n, moments.feature_sums))
+    else:
+        means = np.zeros(len(shift))
+        squares = moments.square_sums + 2.0 * shift * moments.feature_sums + n * shift**2
+        all_weight = 2.0 * class_weights - n
+        rhs = 2.0 * class_sums - moments.feature_sums + np.outer(all_weight, shift)
+    penalty = problem.penalty(alpha, n)
+    B = (rhs / scale).T
+    diagonal = squares / scale**2 + penalty
+    diagonal[diagonal <= 0.0] = 1.0
+    B[squares <= 0.0] = 0.0
+
+    X = np.zeros_like(B)
+    residual = B.copy()
+    goal = tolerance * np.linalg.norm(B, axis=0)
+    direction = residual / diagonal[:, None]
+    energy = (residual * direction).sum(axis=0)
+    n_iter = np.zeros(B.shape[1], dtype=np.int64)
+    active = np.linalg.norm(residual, axis=0) > goal
+    limit = 10 * len(B) + 100
+    while active.any() and n_iter.max() < limit:
+        image = product(direction, means, scale) + penalty * direction
+        curvature = (direction * image).sum(axis=0)
+        active &= curvature > 0.0
+        step = np.divide(energy, curvature, out=np.zeros_like(energy), where=active)
+        X += step * direction
+        residual -= step * image
+        n_iter[active] += 1
+        active &= np.linalg.norm(residual, axis=0) > goal
+        preconditioned = residual / diagonal[:, None]
+        fresh = (residual * preconditioned).sum(axis=0)
+        ratio = np.divide(fresh, energy, out=np.zeros_like(energy), where=active)
+        direction = np.where(active, preconditioned + ratio * direction, 0.0)
+        energy = fresh
+    if active.any():
+        warnings.warn(
+            f"Conjugate gradients did not reach a relative residual of {tolerance:g} in "
+            f"{limit} iterations: raise alpha, or set standardize=True.",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
+    target_means = 2.0 * class_weights / n - 1.0
+    return with_intercept((X / scale[:, None]).T, means, target_means, problem.fit_intercept, n_iter)
+
+
+def _dense(X: Any) -> NDArray[np.float64]:
+    """Rows as float64, whole blocks of rows at most."""
+    return np.asarray(X if isinstance(X, np.ndarray) else X.toarray(), dtype=np.float64)
+
+
+def _row_blocks(n: int, size: int = 256) -> list[slice]:
+    return [slice(i, min(i + size, n)) for i in range(0, n, size)]

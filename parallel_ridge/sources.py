@@ -1,0 +1,278 @@
+"""Where rows live: each source gives its rows as blocks, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from sklearn.utils import check_array, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Classes of rows: row ``i`` has ``codes[i]``, or ``codes[indptr[i]:indptr[i + 1]]``.
+
+    Attributes
+    ----------
+    codes : ndarray of int32
+        Positions in the classes.
+    indptr : ndarray of shape (n + 1,), int64, or None
+        Where each row's codes begin, for multilabel targets.
+    """
+
+    codes: NDArray[np.int32]
+    indptr: NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.codes) if self.indptr is None else len(self.indptr) - 1
+
+    def __getitem__(self, rows: slice) -> Labels:
+        if self.indptr is None:
+            return Labels(self.codes[rows])
+        indptr = self.indptr[rows.start : rows.stop + 1]
+        return Labels(self.codes[indptr[0] : indptr[-1]], indptr - indptr[0])
+
+    def indicator(self, n_classes: int) -> NDArray[np.float64]:
+        """Matrix of shape (n, n_classes) of +1 where a row has a class, -1 where not."""
+        indptr = np.arange(len(self) + 1) if self.indptr is None else self.indptr
+        out = np.full((len(self), n_classes), -1.0)
+        out[np.repeat(np.arange(len(self)), np.diff(indptr)), self.codes] = 1.0
+        return out
+
+
+@dataclass(frozen=True)
+class Block:
+    """Consecutive rows of a source.
+
+    Attributes
+    ----------
+    start : int
+        Position of the first row in the source, for error messages.
+    X : ndarray or CSR matrix of shape (m, d)
+    labels : Labels
+    weights : ndarray of shape (m,), float64, or None
+    """
+
+    start: int
+    X: Any
+    labels: Labels
+    weights: NDArray[np.float64] | None
+
+
+class Source(Protocol):
+    """Rows that a backend can fold."""
+
+    n_rows: int
+    n_features: int
+    dtype: np.dtype[Any]
+    sparse: bool
+    weighted: bool
+
+    def blocks(self, n_rows: int) -> Iterator[Block]:
+        """Blocks of ``n_rows`` rows, the last perhaps fewer."""
+
+    def sample(self, n_rows: int) -> NDArray[Any]:
+        """At most ``n_rows`` dense rows, spread evenly over the source."""
+
+    def weight_sum(self) -> float:
+        """Sum of the rows' weights."""
+
+
+class ArraySource:
+    """Rows of an array (a memory map too) or a CSR matrix in this process; none is copied.
+
+    Parameters
+    ----------
+    X : ndarray or CSR matrix of shape (n, d)
+    labels : Labels of n rows
+    weights : ndarray of shape (n,), float64, or None
+    """
+
+    def __init__(self, X: Any, labels: Labels, weights: NDArray[np.float64] | None = None) -> None:
+        self.sparse = sp.issparse(X)
+        self.X = _canonical(X) if self.sparse else X
+        self.labels = labels
+        self.weights = weights
+        self.n_rows, self.n_features = X.shape
+        self.dtype = X.dtype
+
+    @property
+    def weighted(self) -> bool:
+        """Whether rows have weights."""
+        return self.weights is not None
+
+    def blocks(self, n_rows: int) -> Iterator[Block]:
+        """Blocks of ``n_rows`` rows, the last perhaps fewer."""
+        for start in range(0, self.n_rows, n_rows):
+            rows = slice(start, min(start + n_rows, self.n_rows))
+            weights = None if self.weights is None else self.weights[rows]
+            yield Block(start, take_rows(self.X, rows), self.labels[rows], weights)
+
+    def sample(self, n_rows: int) -> NDArray[Any]:
+        """At most ``n_rows`` dense rows, spread evenly over the source."""
+        rows = self.X[:: max(1, -(-self.n_rows // n_rows))]
+        return rows.toarray() if self.sparse else np.asarray(rows)
+
+    def weight_sum(self) -> float:
+        """Sum of the rows' weights."""
+        return float(self.n_rows) if self.weights is None else float(self.weights.sum())
+
+
+def take_rows(X: Any, rows: slice) -> Any:
+    """Rows of an array, or of a CSR matrix, without a copy of its values."""
+    if not sp.issparse(X):
+        return X[rows]
+    indptr = X.indptr[rows.start : rows.stop + 1]
+    part = slice(indptr[0], indptr[-1])
+    return sp.csr_matrix(
+        (X.data[part], X.indices[part], indptr - indptr[0]),
+        shape=(rows.stop - rows.start, X.shape[1]),
+    )
+
+
+def _canonical(X: Any) -> Any:
+    """CSR with ascending indices and no repeats; the caller's matrix stays as it is."""
+    if not X.has_canonical_format:
+        X = X.copy()
+        X.sum_duplicates()
+    if X.indices.dtype != X.indptr.dtype:
+        X = sp.csr_matrix((X.data, X.indices.astype(X.indptr.dtype), X.indptr), shape=X.shape)
+    return X
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the labels of a data set mean.
+
+    Attributes
+    ----------
+    classes : ndarray of shape (k,)
+        Labels in ascending order; ``arange(k)`` for multilabel targets.
+    multilabel : bool
+        Whether a row may have any number of them.
+    """
+
+    classes: NDArray[Any]
+    multilabel: bool
+
+
+def encode_labels(y: Any, classes: Any = None) -> tuple[Labels, Target]:
+    """Positions of labels in the sorted classes.
+
+    Parameters
+    ----------
+    y : array-like of shape (n,) or (n, 1), or indicator matrix of shape (n, k)
+    classes : array-like, default=None
+        All labels there are; those of ``y`` when None.
+
+    Raises
+    ------
+    ValueError
+        If ``y`` is continuous or multi-output, or has a label that ``classes`` lacks.
+    """
+    if not sp.issparse(y):
+        y = np.asarray(y)
+    if y.ndim == 2 and y.shape[1] == 1 and not sp.issparse(y):
+        y = column_or_1d(y, warn=True)
+    if len(getattr(y, "shape", ())) == 1 and y.dtype.kind in "bui" and len(y):
+        return _encode_integers(y, classes)  # needs neither sorting nor a look at the type
+    if y.shape[0] == 0 and classes is None:
+        raise ValueError("y has no rows, so its classes are unknown: pass classes.")
+    if y.shape[0]:
+        check_classification_targets(y)
+    if y.ndim == 2:
+        indicator = sp.csr_matrix(y)
+        indicator.eliminate_zeros()
+        target = Target(np.arange(y.shape[1]), multilabel=True)
+        if classes is not None and not np.array_equal(classes, target.classes):
+            raise ValueError(
+                f"classes={np.asarray(classes).tolist()} for multilabel targets of "
+                f"{y.shape[1]} columns; expected {target.classes.tolist()}."
+            )
+        return Labels(
+            indicator.indices.astype(np.int32), indicator.indptr.astype(np.int64)
+        ), target
+    found, codes = np.unique(y, return_inverse=True)
+    return _among(found, classes, codes)
+
+
+def _encode_integers(y: NDArray[Any], classes: Any) -> tuple[Labels, Target]:
+    low, high = int(y.min()), int(y.max())
+    if high - low >= 2**16:
+        found, codes = np.unique(y, return_inverse=True)
+    else:
+        offsets = y.astype(np.intp) - low if low or y.dtype == np.bool_ else y
+        present = np.bincount(offsets, minlength=high - low + 1) > 0
+        found = (np.flatnonzero(present) + low).astype(y.dtype)
+        codes = (np.cumsum(present, dtype=np.int32) - 1)[offsets]
+    return _among(found, classes, codes)
+
+
+def _among(found: NDArray[Any], classes: Any, codes: NDArray[Any]) -> tuple[Labels, Target]:
+    """Codes among `found` as codes among `classes`."""
+    if classes is None:
+        return Labels(codes.astype(np.int32, copy=False)), Target(found, multilabel=False)
+    classes = np.unique(np.asarray(classes))
+    unknown = np.setdiff1d(found, classes)
+    if len(unknown):
+        raise ValueError(
+            f"y contains labels that are not in classes: {unknown.tolist()} not in {classes.tolist()}."
+        )
+    codes = np.searchsorted(classes, found).astype(np.int32)[codes]
+    return Labels(codes), Target(classes, multilabel=False)
+
+
+def check_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64] | None:
+    """Weights of rows as float64; None where all are one.
+
+    Raises
+    ------
+    ValueError
+        If one is negative, NaN or infinite (the message names the row), if the length differs from
+        ``n_rows``, or if all are zero.
+    """
+    if sample_weight is None:
+        return None
+    if np.ndim(sample_weight) == 0:
+        sample_weight = np.full(n_rows, sample_weight, dtype=np.float64)
+    weights = check_array(
+        sample_weight,
+        ensure_2d=False,
+        ensure_min_samples=0,
+        dtype=np.float64,
+        ensure_all_finite=False,
+        input_name="sample_weight",
+    )
+    if weights.shape != (n_rows,):
+        raise ValueError(
+            f"sample_weight.shape == {weights.shape}, expected {(n_rows,)}: one weight a row."
+        )
+    bad = np.flatnonzero(~(weights >= 0) | np.isinf(weights))
+    if len(bad):
+        raise ValueError(
+            f"sample_weight must be finite and not negative; row {bad[0]} has {weights[bad[0]]}."
+        )
+    if n_rows and not weights.any():
+        raise ValueError("All sample weights are zero: there is nothing to fit.")
+    return None if np.all(weights == 1.0) else np.ascontiguousarray(weights)
+
+
+def as_source(
+    X: Any, y: Any, *, sample_weight: Any = None, classes: Any = None
+) -> tuple[Source, Target]:
+    """Source of the rows of an array with labels, after scikit-learn's checks of both.
+
+    Values are not checked to be finite here: the pass over the rows does that.
+    """
+    X = check_array(
+        X, accept_sparse="csr", ensure_all_finite=False, ensure_min_samples=0, input_name="X"
+    )
+    labels, target = encode_labels(y, classes)
+    if len(labels) != X.shape[0]:
+        raise ValueError(f"X has {X.shape[0]} rows and y has {len(labels)} labels.")
+    return ArraySource(X, labels, check_weights(sample_weight, X.shape[0])), target

@@ -1,0 +1,505 @@
+"""Sufficient statistics of ridge classification: the additive algebra between the pass over rows and the solve."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.linalg import blas
+
+if TYPE_CHECKING:
+    from parallel_ridge.backends import Backend
+
+FORMAT = "parallel_ridge.SufficientStatistics"
+VERSION = 1
+
+
+@dataclass(repr=False, eq=False)
+class SufficientStatistics:
+    """All that ridge classification needs to know of a set of weighted, labelled rows.
+
+    The statistics of disjoint sets of rows add: ``a + b`` merges, ``a - b`` forgets, and the
+    statistics of no rows are zero. Integer rows without weights are held as int64, so that every
+    way to split or order them gives the same bits; int64 sums that could overflow go on as float64.
+
+    Use :meth:`from_data` to make one.
+
+    Parameters
+    ----------
+    n_samples : int
+        Rows.
+    weight_sum : float
+        Sum of the rows' weights.
+    shift : ndarray of shape (d,), float64
+        What was subtracted from each row ``x`` before its products: sums below are about it.
+    feature_sums : ndarray of shape (d,)
+        Sum of ``w (x - shift)``.
+    gram : ndarray of shape (d, d), int64 or float64
+        Sum of ``w (x - shift)(x - shift)^T``; only the upper triangle is meaningful.
+    classes : ndarray of shape (k,)
+        Labels in ascending order; ``arange(k)`` for multilabel targets.
+    class_counts : ndarray of shape (k,), int64
+        Rows of each class.
+    class_weights : ndarray of shape (k,), float64
+        Sum of the weights of each class.
+    class_sums : ndarray of shape (k, d)
+        Sum of ``w (x - shift)`` over the rows of each class.
+    dtype : dtype
+        Floating dtype that coefficients solved from these statistics have.
+    multilabel : bool, default=False
+        Whether a row may have any number of the classes.
+    feature_names : ndarray of shape (d,) of str, or None
+        Names of the columns, where the rows had them.
+
+    Notes
+    -----
+    For targets coded +1 and -1, ``X^T W Y = 2 class_sums - feature_sums``, so no target matrix is
+    needed. Moving the shift by ``t`` takes ``gram`` to ``gram - t s^T - s t^T + n t t^T`` with ``s``
+    the feature sums and ``n`` the sum of weights (Chan, Golub and LeVeque, 1983,
+    doi:10.1080/00031305.1983.10483115, give the one-column case).
+    """
+
+    n_samples: int
+    weight_sum: float
+    shift: NDArray[np.float64]
+    feature_sums: NDArray[Any]
+    gram: NDArray[Any]
+    classes: NDArray[Any]
+    class_counts: NDArray[np.int64]
+    class_weights: NDArray[np.float64]
+    class_sums: NDArray[Any]
+    dtype: np.dtype[Any]
+    multilabel: bool = False
+    feature_names: NDArray[Any] | None = None
+
+    @staticmethod
+    def from_data(
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        classes: ArrayLike | None = None,
+        shift: ArrayLike | None = None,
+        backend: str | Backend = "auto",
+        n_jobs: int | None = None,
+    ) -> SufficientStatistics:
+        """Statistics of the rows of ``X`` with labels ``y``, in one pass.
+
+        Parameters
+        ----------
+        X : {array-like, CSR matrix} of shape (n, d)
+            Rows; integers and booleans are used as they are. ``n`` may be 0.
+        y : array-like of shape (n,), or indicator matrix of shape (n, k)
+            Labels.
+        sample_weight : array-like of shape (n,), default=None
+            Non-negative weights.
+        classes : array-like of shape (k,), default=None
+            All labels there are; those of ``y`` when None.
+        shift : array-like of shape (d,), default=None
+            Shift to use; when None, the means of a sample of the rows, in those columns whose mean
+            exceeds their standard deviation (0 for integer and sparse rows).
+        backend : str or backend, default="auto"
+            Where the pass runs.
+        n_jobs : int, default=None
+            Threads; None is all cores this process may use.
+
+        Returns
+        -------
+        SufficientStatistics
+
+        Raises
+        ------
+        ValueError
+            If ``X`` holds NaN or infinity (the message names row and column), if lengths differ,
+            or if ``y`` has labels that ``classes`` lacks.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from parallel_ridge import SufficientStatistics
+        >>> X, y = np.arange(12, dtype=np.uint8).reshape(6, 2), np.array([0, 1, 1, 0, 1, 0])
+        >>> top, rest = (SufficientStatistics.from_data(X[r], y[r]) for r in (slice(2), slice(2, 6)))
+        >>> top + rest == SufficientStatistics.from_data(X, y)
+        True
+        """
+        # The algebra itself needs none of these, and they need it.
+        from parallel_ridge.backends import get_backend
+        from parallel_ridge.reductions import StatisticsReduction
+        from parallel_ridge.sources import as_source
+
+        source, target = as_source(X, y, sample_weight=sample_weight, classes=classes)
+        reduction = StatisticsReduction.of(source, target, shift=shift)
+        return get_backend(backend, n_jobs).fold(reduction, source)
+
+    @property
+    def n_features(self) -> int:
+        """Columns of the rows."""
+        return len(self.feature_sums)
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+        return len(self.classes)
+
+    @property
+    def exact(self) -> bool:
+        """Whether the sums are exact integers."""
+        return self.gram.dtype == np.int64
+
+    def __repr__(self) -> str:
+        kind = "multilabel" if self.multilabel else "classes"
+        return (
+            f"<SufficientStatistics: {self.n_samples} rows, {self.n_features} features, "
+            f"{self.n_classes} {kind}, {self.gram.dtype}>"
+        )
+
+    def __eq__(self, other: object) -> bool:
+        """Equal to the bit, in every field."""
+        if not isinstance(other, SufficientStatistics):
+            return NotImplemented
+        upper = np.triu_indices(self.n_features)
+        return all(
+            np.array_equal(a[upper], b[upper])
+            if field.name == "gram" and a.shape == b.shape
+            else np.array_equal(a, b)
+            for field in fields(self)
+            for a, b in [(getattr(self, field.name), getattr(other, field.name))]
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # mutable arrays inside
+
+    def copy(self) -> SufficientStatistics:
+        """Copy that shares no array with this one."""
+        arrays = ("shift", "feature_sums", "gram", "class_counts", "class_weights", "class_sums")
+        return replace(self, **{name: getattr(self, name).copy() for name in arrays})
+
+    def __add__(self, other: SufficientStatistics) -> SufficientStatistics:
+        """Statistics of both sets of rows."""
+        if not isinstance(other, SufficientStatistics):
+            return NotImplemented
+        return self._combine(other, 1)
+
+    def __sub__(self, other: SufficientStatistics) -> SufficientStatistics:
+        """Forget rows that were added before; a class whose last rows go, goes with them."""
+        if not isinstance(other, SufficientStatistics):
+            return NotImplemented
+        missing = np.setdiff1d(other.classes[other.class_counts > 0], self.classes)
+        if len(missing):
+            raise ValueError(
+                f"Cannot forget rows of classes {missing.tolist()}: these statistics hold none."
+            )
+        rest = self._combine(other, -1)
+        if rest.n_samples < 0 or np.any(rest.class_counts < 0):
+            raise ValueError(
+                f"Cannot forget more rows than were added: {other.n_samples} rows with class counts "
+                f"{other.class_counts.tolist()} from {self.n_samples} with "
+                f"{self.class_counts.tolist()} (classes {rest.classes.tolist()})."
+            )
+        if rest.multilabel:
+            return rest
+        gone = np.isin(rest.classes, other.classes[other.class_counts > 0])
+        return rest.select_classes(rest.classes[~gone | (rest.class_counts > 0)])
+
+    @staticmethod
+    def sum(statistics: Iterable[SufficientStatistics]) -> SufficientStatistics:
+        """Sum of one or more statistics, merged pairwise.
+
+        Raises
+        ------
+        ValueError
+            If there are none: the number of features would be unknown.
+        """
+        items = list(statistics)
+        if not items:
+            raise ValueError("Cannot sum no statistics: the number of features is unknown.")
+        while len(items) > 1:
+            items = [
+                items[i] + items[i + 1] if i + 1 < len(items) else items[i]
+                for i in range(0, len(items), 2)
+            ]
+        return items[0]
+
+    def select_classes(self, classes: ArrayLike) -> SufficientStatistics:
+        """Statistics with these classes, ascending; new ones have no rows.
+
+        Raises
+        ------
+        ValueError
+            If a class that has rows is left out.
+        """
+        classes = np.asarray(classes)
+        lost = np.setdiff1d(self.classes[self.class_counts > 0], classes)
+        if len(lost):
+            raise ValueError(
+                f"The statistics hold rows of classes {lost.tolist()}, not in {classes.tolist()}."
+            )
+        if np.array_equal(classes, self.classes):
+            return self
+        known = np.isin(classes, self.classes)
+        position = np.searchsorted(self.classes, classes[known])
+
+        def spread(values: NDArray[Any]) -> NDArray[Any]:
+            out = np.zeros((len(classes), *values.shape[1:]), dtype=values.dtype)
+            out[known] = values[position]
+            return out
+
+        return replace(
+            self,
+            classes=classes,
+            class_counts=spread(self.class_counts),
+            class_weights=spread(self.class_weights),
+            class_sums=spread(self.class_sums),
+        )
+
+    def reshift(self, shift: ArrayLike) -> SufficientStatistics:
+        """Copy of the statistics about another shift, exactly derived.
+
+        Integer sums stay exact where the shift moves by integers.
+
+        Parameters
+        ----------
+        shift : array-like of shape (d,)
+            The new shift.
+        """
+        shift = np.asarray(shift, dtype=np.float64)
+        if shift.shape != self.shift.shape:
+            raise ValueError(f"shift has shape {shift.shape}; expected {self.shift.shape}.")
+        move = shift - self.shift
+        if not move.any():
+            return self.copy()
+        if self.exact and np.array_equal(move, np.rint(move)) and np.abs(move).max() < 2**31:
+            step = move.astype(np.int64)
+            gram, sums, n = self.gram.copy(), self.feature_sums, self.n_samples
+            for i in range(self.n_features):  # intermediate wrap-around cancels: only the sum must fit
+                gram[i, i:] -= step[i] * sums[i:] + sums[i] * step[i:] - n * step[i] * step[i:]
+            return replace(
+                self,
+                shift=shift,
+                gram=gram,
+                feature_sums=sums - n * step,
+                class_sums=self.class_sums - self.class_counts[:, None] * step,
+            )
+        sums = self.feature_sums.astype(np.float64)
+        gram = self.gram.astype(np.float64)  # a copy
+        # The transpose of a C-ordered upper triangle is the lower one that BLAS updates in place.
+        blas.dsyr2(
+            -1.0, move, sums - 0.5 * self.weight_sum * move, a=gram.T, lower=1, overwrite_a=1
+        )
+        return replace(
+            self,
+            shift=shift,
+            gram=gram,
+            feature_sums=sums - self.weight_sum * move,
+            class_sums=self.class_sums - self.class_weights[:, None] * move,
+        )
+
+    def _combine(self, other: SufficientStatistics, sign: int) -> SufficientStatistics:
+        verb = "merge" if sign > 0 else "subtract"
+        if self.n_features != other.n_features:
+            raise ValueError(
+                f"Cannot {verb} statistics of {other.n_features} features and of {self.n_features}."
+            )
+        if self.multilabel != other.multilabel:
+            raise ValueError(f"Cannot {verb} statistics of multilabel and of single-label targets.")
+        if self.multilabel and self.n_classes != other.n_classes:
+            raise ValueError(
+                f"Cannot {verb} multilabel statistics of {other.n_classes} and {self.n_classes} labels."
+            )
+        mine, theirs = self.feature_names, other.feature_names
+        if mine is not None and theirs is not None and not np.array_equal(mine, theirs):
+            first = int(np.flatnonzero(mine != theirs)[0])
+            raise ValueError(
+                f"Cannot {verb} statistics of different features: column {first} is "
+                f"{mine[first]!r} here and {theirs[first]!r} there."
+            )
+        if (self.classes.dtype.kind in "OUS") != (other.classes.dtype.kind in "OUS"):
+            raise ValueError(
+                f"Cannot {verb} statistics with labels {self.classes.tolist()} and "
+                f"{other.classes.tolist()}: strings and numbers do not order."
+            )
+        classes = np.union1d(self.classes, other.classes)
+        a, b = self.select_classes(classes), other.select_classes(classes)
+        if not np.array_equal(a.shift, b.shift):
+            if a.n_samples == 0:
+                a = a.reshift(b.shift)
+            else:
+                b = b.reshift(a.shift)
+        overflows = sign > 0 and a.exact and b.exact and _largest(a) + _largest(b) >= 2**62
+        if overflows:  # |sum| <= the largest diagonal element, by Cauchy and Schwarz
+            a, b = a.to_float(), b.to_float()
+        return replace(
+            a,
+            n_samples=a.n_samples + sign * b.n_samples,
+            weight_sum=a.weight_sum + sign * b.weight_sum,
+            feature_sums=a.feature_sums + sign * b.feature_sums,
+            gram=a.gram + sign * b.gram,
+            class_counts=a.class_counts + sign * b.class_counts,
+            class_weights=a.class_weights + sign * b.class_weights,
+            class_sums=a.class_sums + sign * b.class_sums,
+            dtype=np.promote_types(a.dtype, b.dtype),
+            feature_names=b.feature_names if a.feature_names is None else a.feature_names,
+        )
+
+    def to_float(self) -> SufficientStatistics:
+        """Copy whose sums are float64."""
+        return replace(
+            self.copy(),
+            feature_sums=self.feature_sums.astype(np.float64),
+            gram=self.gram.astype(np.float64),
+            class_sums=self.class_sums.astype(np.float64),
+        )
+
+    def save(self, file: str | os.PathLike[str] | IO[bytes]) -> None:
+        """Write the statistics to a file: arrays in a zip archive (``.npz``), nothing pickled.
+
+        Parameters
+        ----------
+        file : path or binary file object
+            A path is replaced only once all has been written.
+        """
+        classes = self.classes
+        as_objects = classes.dtype == object
+        if as_objects:
+            if not all(isinstance(label, str) for label in classes):
+                raise ValueError(
+                    f"Cannot save labels that are neither numbers nor strings: {classes.tolist()}"
+                )
+            classes = classes.astype(np.str_)
+        header = {
+            "format": FORMAT,
+            "version": VERSION,
+            "n_samples": self.n_samples,
+            "weight_sum": float(self.weight_sum),
+            "dtype": np.dtype(self.dtype).str,
+            "multilabel": self.multilabel,
+            "labels_are_objects": as_objects,
+        }
+        arrays = {
+            "header": np.frombuffer(json.dumps(header).encode(), dtype=np.uint8),
+            "shift": self.shift,
+            "feature_sums": self.feature_sums,
+            "triangle": self.gram[np.triu_indices(self.n_features)],
+            "classes": classes,
+            "class_counts": self.class_counts,
+            "class_weights": self.class_weights,
+            "class_sums": self.class_sums,
+        }
+        if self.feature_names is not None:
+            arrays["feature_names"] = self.feature_names.astype(np.str_)
+        if not isinstance(file, str | os.PathLike):
+            np.savez(file, **arrays)
+            return
+        path = Path(file)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                np.savez(stream, **arrays)
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+
+    @staticmethod
+    def load(file: str | os.PathLike[str] | IO[bytes]) -> SufficientStatistics:
+        """Read what :meth:`save` wrote. Nothing in the file is executed.
+
+        Parameters
+        ----------
+        file : path or binary file object
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged, truncated, inconsistent, of a newer version or of another kind.
+        """
+        name = repr(os.fspath(file)) if isinstance(file, str | os.PathLike) else "the stream"
+        if isinstance(file, str | os.PathLike):
+            stream: IO[bytes] = io.BytesIO(Path(file).read_bytes())
+        else:
+            stream = file
+        try:
+            with np.load(stream, allow_pickle=False) as archive:
+                arrays = {key: archive[key] for key in archive.files}
+            header = json.loads(arrays.pop("header").tobytes())
+            if header["format"] != FORMAT:
+                raise ValueError(f"its format is {header['format']!r}")
+            if header["version"] > VERSION:
+                raise ValueError(
+                    f"its version {header['version']} is newer than {VERSION}, "
+                    "the newest this parallel_ridge reads"
+                )
+            return _from_arrays(header, arrays)
+        except (
+            ValueError, KeyError, TypeError, AttributeError, EOFError, OSError, zipfile.BadZipFile,
+        ) as error:  # fmt: skip
+            raise ValueError(
+                f"Cannot load sufficient statistics from {name}: {error}. The file is damaged, "
+                "truncated, or was not written by SufficientStatistics.save."
+            ) from error
+
+
+def _largest(statistics: SufficientStatistics) -> int:
+    diagonal = statistics.gram.diagonal()
+    return int(diagonal.max()) if len(diagonal) else 0
+
+
+def _from_arrays(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> SufficientStatistics:
+    """Check everything that the rest of the package takes for granted, then build."""
+    d, k = len(arrays["shift"]), len(arrays["classes"])
+    expected = {
+        "shift": (d,),
+        "feature_sums": (d,),
+        "triangle": (d * (d + 1) // 2,),
+        "classes": (k,),
+        "class_counts": (k,),
+        "class_weights": (k,),
+        "class_sums": (k, d),
+    }
+    for name, shape in expected.items():
+        if arrays[name].shape != shape:
+            raise ValueError(f"{name} has shape {arrays[name].shape}; expected {shape}")
+    kinds = {"shift": "f", "class_counts": "i", "class_weights": "f"}
+    totals = arrays["triangle"].dtype
+    if totals not in (np.dtype(np.int64), np.dtype(np.float64)):
+        raise ValueError(f"the sums are {totals}")
+    for name, kind in kinds.items():
+        if arrays[name].dtype != np.dtype(kind + "8"):
+            raise ValueError(f"{name} is {arrays[name].dtype}")
+    for name in ("feature_sums", "class_sums"):
+        if arrays[name].dtype != totals:
+            raise ValueError(f"{name} is {arrays[name].dtype} and the Gram matrix {totals}")
+    for name in ("shift", "feature_sums", "triangle", "class_weights", "class_sums"):
+        if not np.isfinite(arrays[name]).all():
+            raise ValueError(f"{name} is not finite")
+    dtype = np.dtype(header["dtype"])
+    if dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise ValueError(f"coefficients cannot be {dtype}")
+    names = arrays.get("feature_names")
+    if names is not None and names.shape != (d,):
+        raise ValueError(f"feature_names has shape {names.shape}; expected {(d,)}")
+    gram = np.zeros((d, d), dtype=totals)
+    gram[np.triu_indices(d)] = arrays["triangle"]
+    classes = arrays["classes"]
+    return SufficientStatistics(
+        n_samples=int(header["n_samples"]),
+        weight_sum=float(header["weight_sum"]),
+        shift=arrays["shift"],
+        feature_sums=arrays["feature_sums"],
+        gram=gram,
+        classes=classes.astype(object) if header["labels_are_objects"] else classes,
+        class_counts=arrays["class_counts"],
+        class_weights=arrays["class_weights"],
+        class_sums=arrays["class_sums"],
+        dtype=dtype,
+        multilabel=bool(header["multilabel"]),
+        feature_names=None if names is None else names.astype(object),
+    )

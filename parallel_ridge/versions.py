@@ -1,0 +1,42 @@
+"""What this installation is made of, for bug reports."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import joblib
+from threadpoolctl import threadpool_info
+
+from parallel_ridge.kernels import _fold
+
+
+def show_versions() -> None:
+    """Print the system, the versions of dependencies, the kernels' CPU level and the thread pools."""
+    from parallel_ridge.backends.openmp import default_threads
+
+    facts: dict[str, Any] = {
+        "python": sys.version.replace("\n", " "),
+        "machine": f"{platform.platform()}, {joblib.cpu_count()} usable cores",
+    }
+    for name in (
+        "parallel-ridge", "numpy", "scipy", "scikit-learn", "joblib", "threadpoolctl",
+        "matplotlib", "Pillow", "mpi4py", "pyspark",
+    ):  # fmt: skip
+        try:
+            facts[name] = version(name)
+        except PackageNotFoundError:
+            facts[name] = "not installed"
+    facts["kernel"] = f"{_fold.level()} (of {', '.join(_fold.levels())})"
+    facts["OpenMP"] = (
+        f"yes, {default_threads()} threads" if _fold.has_openmp() else "no: built without, one thread"
+    )
+    for pool in threadpool_info():
+        facts[f"{pool['user_api']} pool"] = (
+            f"{pool['internal_api']} {pool['version'] or ''} {pool['num_threads']} threads"
+        )
+    width = max(map(len, facts))
+    for name, fact in facts.items():
+        print(f"{name:>{width}}: {fact}")
