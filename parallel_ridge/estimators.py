@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import compute_sample_weight
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from parallel_ridge import solvers
@@ -42,11 +43,24 @@ from parallel_ridge.sources import (
 )
 from parallel_ridge.statistics import SufficientStatistics
 
-SOLVERS = ("auto", "cholesky", "eigen", "svd", "dual", "cg")
+STATISTICS_SOLVERS = ("auto", "cholesky", "eigen")
+SOLVERS = (*STATISTICS_SOLVERS, "svd", "dual", "cg")
 # Beyond this many rows and features a d x d or n x n matrix takes more than 3 GiB, and its
 # factorisation minutes; conjugate gradients need neither.
 LARGEST_SYSTEM = 20_000
-PREDICT_ROWS = 1024
+# Rows a thread converts and multiplies at a time (in its cache), and rows it takes from the pile.
+PREDICT_ROWS = 256
+PART_ROWS = 4096
+
+
+def _statistics_suffice(estimator: ParallelRidgeClassifier) -> bool:
+    """Whether the solver can do without rows; `available_if` shows the message if not."""
+    if estimator.solver not in STATISTICS_SOLVERS:
+        raise AttributeError(
+            f"partial_fit keeps statistics, and solver={estimator.solver!r} needs rows; choose one "
+            f"of {STATISTICS_SOLVERS}."
+        )
+    return True
 
 
 class ParallelRidgeClassifier(ClassifierMixin, BaseEstimator):
@@ -178,8 +192,7 @@ class ParallelRidgeClassifier(ClassifierMixin, BaseEstimator):
         """
         with _unchanged_on_error(self):
             backend = self._check_options()
-            for name in [name for name in vars(self) if name.endswith("_")]:
-                delattr(self, name)
+            _forget_fit(self)
             source, target = self._read(X, y, sample_weight, reset=True)
             if len(target.classes) < 2 and not target.multilabel:
                 raise ValueError(
@@ -192,6 +205,7 @@ class ParallelRidgeClassifier(ClassifierMixin, BaseEstimator):
             self._set_weights(weights, coefficient_dtype(source.dtype), target.multilabel)
         return self
 
+    @available_if(_statistics_suffice)
     def partial_fit(
         self,
         X: ArrayLike,
@@ -201,7 +215,8 @@ class ParallelRidgeClassifier(ClassifierMixin, BaseEstimator):
     ) -> Self:
         """Add rows to those seen before, exactly: any batches give the fit to all of their rows.
 
-        The first call forgets an earlier :meth:`fit`, unless that stored its statistics.
+        After a :meth:`fit` that kept no statistics it starts anew, with a warning. Not available
+        for solvers that need the rows.
 
         Parameters
         ----------
@@ -227,11 +242,6 @@ class ParallelRidgeClassifier(ClassifierMixin, BaseEstimator):
         """
         with _unchanged_on_error(self):
             backend = self._check_options()
-            if self.solver not in ("auto", "cholesky", "eigen"):
-                raise ValueError(
-                    f"partial_fit keeps statistics, which solver={self.solver!r} cannot use; choose "
-                    "'auto', 'cholesky' or 'eigen'."
-                )
             if self.class_weight == "balanced":
                 raise ValueError(
                     "class_weight='balanced' is not supported in partial_fit: later rows change the "
@@ -239,9 +249,11 @@ class ParallelRidgeClassifier(ClassifierMixin, BaseEstimator):
                 )
             before = getattr(self, "statistics_", None)
             if before is None and hasattr(self, "coef_"):
-                raise ValueError(
-                    "partial_fit cannot go on from this fit, which kept no statistics: set "
-                    "store_statistics=True before fit, or start with partial_fit."
+                warnings.warn(
+                    "The earlier fit kept no statistics, so partial_fit starts anew from these rows "
+                    "alone: to go on from a fit, set store_statistics=True before it.",
+                    UserWarning,
+                    stacklevel=2,
                 )
             declared = getattr(self, "_declared_classes", None)
             if classes is not None:
@@ -298,13 +310,12 @@ class ParallelRidgeClassifier(ClassifierMixin, BaseEstimator):
                     f"class_weight={self.class_weight!r} has no effect on statistics: weights go into "
                     "their sums. Pass sample_weight to SufficientStatistics.from_data."
                 )
-            if self.solver not in ("auto", "cholesky", "eigen"):
+            if self.solver not in STATISTICS_SOLVERS:
                 raise ValueError(
-                    f"solver={self.solver!r} needs rows; with statistics choose 'auto', "
-                    "'cholesky' or 'eigen'."
+                    f"solver={self.solver!r} needs rows; with statistics choose one of "
+                    f"{STATISTICS_SOLVERS}."
                 )
-            for name in [name for name in vars(self) if name.endswith("_")]:
-                delattr(self, name)
+            _forget_fit(self)
             self.n_features_in_ = statistics.n_features
             if statistics.feature_names is not None:
                 self.feature_names_in_ = statistics.feature_names
@@ -390,9 +401,7 @@ class ParallelRidgeClassifier(ClassifierMixin, BaseEstimator):
         return tags
 
     def _problem(self) -> Problem:
-        return Problem(
-            bool(self.fit_intercept), bool(self.standardize), self.objective == "mean"
-        )
+        return Problem(bool(self.fit_intercept), bool(self.standardize), self.objective == "mean")
 
     def _check_options(self) -> Backend:
         _check_alpha(self.alpha)
@@ -429,7 +438,9 @@ class ParallelRidgeClassifier(ClassifierMixin, BaseEstimator):
         weights = check_weights(sample_weight, X.shape[0])
         if self.class_weight is not None:
             by_class = compute_sample_weight(self.class_weight, y)
-            weights = check_weights(by_class if weights is None else weights * by_class, len(labels))
+            weights = check_weights(
+                by_class if weights is None else weights * by_class, len(labels)
+            )
         return ArraySource(X, labels, weights), target
 
     def _solve(self, backend: Backend, source: Source, target: Target) -> tuple[Weights, str]:
@@ -441,12 +452,12 @@ class ParallelRidgeClassifier(ClassifierMixin, BaseEstimator):
                 solver = "cg"
             else:
                 solver = "dual" if n < d and not self.store_statistics else "cholesky"
-        if self.store_statistics and solver not in ("cholesky", "eigen"):
+        if self.store_statistics and solver not in STATISTICS_SOLVERS:
             raise ValueError(
-                f"solver={solver!r} keeps no statistics; with store_statistics=True choose "
-                "'auto', 'cholesky' or 'eigen'."
+                f"solver={solver!r} makes no statistics; with store_statistics=True choose one of "
+                f"{STATISTICS_SOLVERS}."
             )
-        if solver in ("cholesky", "eigen"):
+        if solver in STATISTICS_SOLVERS:
             attempt: Callable[..., Weights] = self._solve_primal
         else:
             attempt = getattr(self, f"_solve_{solver}")
@@ -542,24 +553,33 @@ class ParallelRidgeClassifier(ClassifierMixin, BaseEstimator):
         self.n_iter_ = weights.n_iter
         self._multilabel = multilabel
 
-    def _by_rows(
-        self, X: Any, answer: Callable[[NDArray[Any]], NDArray[Any]]
-    ) -> NDArray[Any]:
+    def _by_rows(self, X: Any, answer: Callable[[NDArray[Any]], NDArray[Any]]) -> NDArray[Any]:
         """`answer` to the decision values of each block of rows, in order."""
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, accept_sparse="csr", ensure_all_finite=False)
         coef = np.atleast_2d(self.coef_).T
 
-        def of_block(start: int) -> NDArray[Any]:
-            rows = take_rows(X, slice(start, min(start + PREDICT_ROWS, X.shape[0])))
-            dtype = np.result_type(coef.dtype, np.float32 if rows.dtype == np.float16 else rows)
-            values = rows.astype(dtype, copy=False) @ coef + self.intercept_
-            if not np.isfinite(values).all():  # so is each row that is not
-                raise_not_finite(Block(start, rows, Labels(np.empty(0, np.int32)), None))
+        def of_part(start: int) -> NDArray[Any]:
+            part = take_rows(X, slice(start, min(start + PART_ROWS, X.shape[0])))
+            dtype = np.result_type(coef, np.float32 if part.dtype == np.float16 else part.dtype)
+            values = np.empty((part.shape[0], coef.shape[1]), dtype)
+            buffer = None
+            if isinstance(part, np.ndarray) and part.dtype != dtype:
+                buffer = np.empty((PREDICT_ROWS, part.shape[1]), dtype)
+            for first in range(0, len(values), PREDICT_ROWS):
+                rows = slice(first, min(first + PREDICT_ROWS, len(values)))
+                block = take_rows(part, rows)
+                if buffer is not None:
+                    block = buffer[: len(block)]
+                    np.copyto(block, part[rows])
+                values[rows] = block @ coef
+            values += self.intercept_
+            if not np.isfinite(values).all():  # as is each row that is not
+                raise_not_finite(Block(start, part, Labels(np.empty(0, np.int32)), None))
             return answer(values[:, 0] if self.coef_.ndim == 1 else values)
 
         backend = get_backend(self.backend, self.n_jobs)
-        return np.concatenate(backend.map(of_block, range(0, X.shape[0], PREDICT_ROWS)))
+        return np.concatenate(backend.map(of_part, range(0, X.shape[0], PART_ROWS)))
 
     def _say(self, what: str, start: float) -> None:
         if self.verbose:
@@ -581,8 +601,15 @@ def _unchanged_on_error(estimator: BaseEstimator) -> Iterator[None]:
         raise
 
 
+def _forget_fit(estimator: BaseEstimator) -> None:
+    for name in [name for name in vars(estimator) if name.endswith("_")]:
+        delattr(estimator, name)
+    vars(estimator).pop("_declared_classes", None)
+
+
 def _check_alpha(alpha: Any) -> float:
-    if isinstance(alpha, bool) or not isinstance(alpha, Real) or not 0 <= alpha < np.inf:
+    number = isinstance(alpha, Real) and not isinstance(alpha, bool)
+    if not number or not 0 <= float(alpha) < np.inf:
         raise ValueError(f"alpha must be a number, finite and not negative; got {alpha!r}.")
     return float(alpha)
 
@@ -592,4 +619,3 @@ def _shift(source: Source) -> NDArray[np.float64]:
     if source.sparse:
         return np.zeros(source.n_features)
     return choose_shift(source.sample(SAMPLE_ROWS))
-

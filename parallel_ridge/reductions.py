@@ -6,7 +6,6 @@ it, finishes it to a value, and adds the values of all workers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, Self, TypeVar
 
@@ -36,7 +35,7 @@ class Value(Protocol):
 
 
 A = TypeVar("A")
-V = TypeVar("V", bound=Value)
+V = TypeVar("V", bound=Value, covariant=True)
 
 
 class Reduction(Protocol, Generic[A, V]):
@@ -111,7 +110,9 @@ class StatisticsReduction:
         self.exact = exact and not weighted and not sparse
         self.work_dtype = _work_dtype(dtype, self.exact, sparse)
         self.dtype = coefficient_dtype(dtype)
-        self.shift = np.asarray(shift, dtype=self.work_dtype if self.work_dtype.kind == "f" else "d")
+        self.shift = np.asarray(
+            shift, dtype=self.work_dtype if self.work_dtype.kind == "f" else "d"
+        )
         self.feature_names = feature_names
         # Of multilabel rows the sums over all rows cannot be had from the classes': one more class
         # that every row has.
@@ -250,9 +251,16 @@ class StatisticsReduction:
         """Rows in the dtype of the kernel and with unit column stride; a view where they are."""
         if X.dtype == np.bool_:
             X = X.view(np.uint8)
-        if X.dtype == self.work_dtype and X.dtype.isnative and X.strides[1] == X.itemsize:
-            if X.strides[0] % X.itemsize == 0 and X.flags.aligned and X.strides[0] > 0:
-                return X
+        in_place = (
+            X.dtype == self.work_dtype
+            and X.dtype.isnative
+            and X.flags.aligned
+            and X.strides[1] == X.itemsize
+            and X.strides[0] > 0
+            and X.strides[0] % X.itemsize == 0
+        )
+        if in_place:
+            return X
         return np.ascontiguousarray(X, dtype=self.work_dtype)
 
     def _codes(self, labels: Labels) -> tuple[NDArray[np.int32], NDArray[np.int64] | None]:

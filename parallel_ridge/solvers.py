@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -295,7 +296,7 @@ def solve_svd(
 def solve_dual(
     rows: Rows, n_classes: int, multilabel: bool, alpha: float, problem: Problem
 ) -> Weights:
-    """Weights by the dual system ``(Z Z^T + alpha I) u = y``, ``w = Z^T u``: for fewer rows than features.
+    """Weights by the dual system ``(Z Z^T + alpha I) u = y``, ``w = Z^T u``, for n < d.
 
     ``Z`` holds the rows, centred and times the roots of their weights. Memory is n x n and one
     block of rows; time ``n^2 d``.
@@ -316,7 +317,7 @@ def solve_dual(
     )
     total = weights.sum()
     edges = np.cumsum([0] + [b.X.shape[0] for b in blocks])
-    parts = [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    parts = [slice(a, b) for a, b in pairwise(edges)]
     Y = np.vstack([b.labels.indicator(n_classes) for b in blocks])
     Y = Y[:, n_targets(n_classes, multilabel)]
 
@@ -440,7 +441,9 @@ def solve_conjugate_gradients(
             stacklevel=3,
         )
     target_means = 2.0 * class_weights / n - 1.0
-    return with_intercept((X / scale[:, None]).T, means, target_means, problem.fit_intercept, n_iter)
+    return with_intercept(
+        (X / scale[:, None]).T, means, target_means, problem.fit_intercept, n_iter
+    )
 
 
 def _dense(X: Any) -> NDArray[np.float64]:

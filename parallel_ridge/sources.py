@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Protocol
 
 import numpy as np
@@ -71,7 +72,10 @@ class Source(Protocol):
     n_features: int
     dtype: np.dtype[Any]
     sparse: bool
-    weighted: bool
+
+    @property
+    def weighted(self) -> bool:
+        """Whether rows have weights."""
 
     def blocks(self, n_rows: int) -> Iterator[Block]:
         """Blocks of ``n_rows`` rows, the last perhaps fewer."""
@@ -194,14 +198,13 @@ def encode_labels(y: Any, classes: Any = None) -> tuple[Labels, Target]:
                 f"classes={np.asarray(classes).tolist()} for multilabel targets of "
                 f"{y.shape[1]} columns; expected {target.classes.tolist()}."
             )
-        return Labels(
-            indicator.indices.astype(np.int32), indicator.indptr.astype(np.int64)
-        ), target
+        return Labels(indicator.indices.astype(np.int32), indicator.indptr.astype(np.int64)), target
     found, codes = np.unique(y, return_inverse=True)
     return _among(found, classes, codes)
 
 
 def _encode_integers(y: NDArray[Any], classes: Any) -> tuple[Labels, Target]:
+    codes: NDArray[Any]
     low, high = int(y.min()), int(y.max())
     if high - low >= 2**16:
         found, codes = np.unique(y, return_inverse=True)
@@ -223,8 +226,8 @@ def _among(found: NDArray[Any], classes: Any, codes: NDArray[Any]) -> tuple[Labe
         raise ValueError(
             f"y contains labels that are not in classes: {unknown.tolist()} not in {classes.tolist()}."
         )
-    codes = np.searchsorted(classes, found).astype(np.int32)[codes]
-    return Labels(codes), Target(classes, multilabel=False)
+    among = np.searchsorted(classes, found).astype(np.int32)
+    return Labels(among[codes]), Target(classes, multilabel=False)
 
 
 def check_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64] | None:
@@ -238,7 +241,7 @@ def check_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64] | None
     """
     if sample_weight is None:
         return None
-    if np.ndim(sample_weight) == 0:
+    if isinstance(sample_weight, Real):
         sample_weight = np.full(n_rows, sample_weight, dtype=np.float64)
     weights = check_array(
         sample_weight,

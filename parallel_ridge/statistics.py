@@ -1,4 +1,4 @@
-"""Sufficient statistics of ridge classification: the additive algebra between the pass over rows and the solve."""
+"""Sufficient statistics: the additive algebra between the pass over rows and the solve."""
 
 from __future__ import annotations
 
@@ -279,7 +279,9 @@ class SufficientStatistics:
         if self.exact and np.array_equal(move, np.rint(move)) and np.abs(move).max() < 2**31:
             step = move.astype(np.int64)
             gram, sums, n = self.gram.copy(), self.feature_sums, self.n_samples
-            for i in range(self.n_features):  # intermediate wrap-around cancels: only the sum must fit
+            for i in range(
+                self.n_features
+            ):  # intermediate wrap-around cancels: only the sum must fit
                 gram[i, i:] -= step[i] * sums[i:] + sums[i] * step[i:] - n * step[i] * step[i:]
             return replace(
                 self,
@@ -312,7 +314,8 @@ class SufficientStatistics:
             raise ValueError(f"Cannot {verb} statistics of multilabel and of single-label targets.")
         if self.multilabel and self.n_classes != other.n_classes:
             raise ValueError(
-                f"Cannot {verb} multilabel statistics of {other.n_classes} and {self.n_classes} labels."
+                f"Cannot {verb} multilabel statistics of {other.n_classes} labels and of "
+                f"{self.n_classes}."
             )
         mine, theirs = self.feature_names, other.feature_names
         if mine is not None and theirs is not None and not np.array_equal(mine, theirs):
@@ -383,7 +386,7 @@ class SufficientStatistics:
             "multilabel": self.multilabel,
             "labels_are_objects": as_objects,
         }
-        arrays = {
+        arrays: dict[str, Any] = {
             "header": np.frombuffer(json.dumps(header).encode(), dtype=np.uint8),
             "shift": self.shift,
             "feature_sums": self.feature_sums,

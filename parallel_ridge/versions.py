@@ -14,7 +14,7 @@ from parallel_ridge.kernels import _fold
 
 
 def show_versions() -> None:
-    """Print the system, the versions of dependencies, the kernels' CPU level and the thread pools."""
+    """Print the system, versions of dependencies, the kernels' CPU level and the thread pools."""
     from parallel_ridge.backends.openmp import default_threads
 
     facts: dict[str, Any] = {
@@ -30,9 +30,8 @@ def show_versions() -> None:
         except PackageNotFoundError:
             facts[name] = "not installed"
     facts["kernel"] = f"{_fold.level()} (of {', '.join(_fold.levels())})"
-    facts["OpenMP"] = (
-        f"yes, {default_threads()} threads" if _fold.has_openmp() else "no: built without, one thread"
-    )
+    threads = f"yes, {default_threads()} threads"
+    facts["OpenMP"] = threads if _fold.has_openmp() else "no: built without, so one thread"
     for pool in threadpool_info():
         facts[f"{pool['user_api']} pool"] = (
             f"{pool['internal_api']} {pool['version'] or ''} {pool['num_threads']} threads"

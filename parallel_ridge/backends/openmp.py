@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -49,8 +50,8 @@ class OpenMPBackend:
         with blas_threads(1):
             if n_threads == 1:
                 return [function(item) for item in items]
-            workers = joblib.Parallel(n_jobs=n_threads, backend="threading")
-            return list(workers(joblib.delayed(function)(item) for item in items))
+            with ThreadPoolExecutor(n_threads) as workers:
+                return list(workers.map(function, items))
 
     def solve_threads(self) -> int:
         """Threads that a solve in this process may use."""
@@ -71,7 +72,9 @@ def default_threads() -> int:
         bool(get_active_backend()[0].nesting_level)
         and threading.current_thread() is not threading.main_thread()
     )
-    if in_joblib_thread:  # the other workers have the other cores; worker processes have OpenMP limits
+    if (
+        in_joblib_thread
+    ):  # the other workers have the other cores; worker processes have OpenMP limits
         return 1
     return max(1, min(_fold.max_threads(), joblib.cpu_count()))
 

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -6,23 +8,23 @@ def level() -> str: ...
 def max_threads() -> int: ...
 def has_openmp() -> bool: ...
 def workspace_bytes(
-    dtype: np.dtype, exact: bool, n_rows: int, n_columns: int, n_threads: int
+    dtype: np.dtype[Any], exact: bool, n_rows: int, n_columns: int, n_threads: int
 ) -> int: ...
 def fold_dense(
-    X: NDArray,
-    shift: NDArray | None,
+    X: NDArray[Any],
+    shift: NDArray[Any] | None,
     weights: NDArray[np.float64] | None,
     labels: NDArray[np.int32],
     label_ptr: NDArray[np.int64] | None,
-    gram: NDArray,
-    class_sums: NDArray,
+    gram: NDArray[Any],
+    class_sums: NDArray[Any],
     workspace: NDArray[np.uint8],
     n_threads: int,
 ) -> None: ...
 def fold_csr(
-    indptr: NDArray,
-    indices: NDArray,
-    data: NDArray,
+    indptr: NDArray[Any],
+    indices: NDArray[Any],
+    data: NDArray[Any],
     n_columns: int,
     weights: NDArray[np.float64] | None,
     labels: NDArray[np.int32],

@@ -4,24 +4,29 @@
 #include <omp.h>
 #endif
 
-extern const struct fold_level fold_level_portable;
-#ifdef FOLD_X86
-extern const struct fold_level fold_level_avx2, fold_level_avx512, fold_level_avx512vnni;
-#endif
+extern const struct fold_level fold_level_portable, fold_level_avx2, fold_level_avx512, fold_level_avx512vnni;
 
 const struct fold_level *const *fold_levels(void)
 {
     static const struct fold_level *levels[5];
     int n = 0;
-#ifdef FOLD_X86
+#ifdef FOLD_AVX2
     __builtin_cpu_init();
     const int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#endif
+#ifdef FOLD_AVX512
     const int avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+#endif
+#ifdef FOLD_AVX512VNNI
     if (avx512 && __builtin_cpu_supports("avx512vnni"))
         levels[n++] = &fold_level_avx512vnni;
+#endif
+#ifdef FOLD_AVX512
     if (avx512)
         levels[n++] = &fold_level_avx512;
+#endif
+#ifdef FOLD_AVX2
     if (avx2)
         levels[n++] = &fold_level_avx2;
 #endif

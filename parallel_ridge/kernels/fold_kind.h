@@ -154,17 +154,26 @@ static inline __attribute__((always_inline)) void KIND(micro)(const int vectors,
     for (int r = 0; r < QUAD; r++)
         for (int v = 0; v < vectors; v++)
             sum[r][v] = (KIND(vector)){0};
+#define STEP(offset)                                                                                                   \
+    do {                                                                                                               \
+        const KIND(vector) *row = (const KIND(vector) *)(panel + (offset));                                            \
+        for (int r = 0; r < QUAD; r++) {                                                                               \
+            const KIND(vector) a = KIND(broadcast)(quad + (offset) + r * sizeof(PRODUCT));                             \
+            for (int v = 0; v < vectors; v++)                                                                          \
+                sum[r][v] = MULTIPLY(sum[r][v], a, row[v]);                                                            \
+        }                                                                                                              \
+    } while (0)
     for (int w = 0; w < GROUPS / 64; w++) {
-        for (uint64_t mask = quad_mask[w] & panel_mask[w]; mask; mask &= mask - 1) {
-            const size_t offset = ((size_t)w * 64 + (size_t)__builtin_ctzll(mask)) * PANEL_ROW_BYTES;
-            const KIND(vector) *row = (const KIND(vector) *)(panel + offset);
-            for (int r = 0; r < QUAD; r++) {
-                const KIND(vector) a = KIND(broadcast)(quad + offset + r * sizeof(PRODUCT));
-                for (int v = 0; v < vectors; v++)
-                    sum[r][v] = MULTIPLY(sum[r][v], a, row[v]);
-            }
-        }
+        uint64_t mask = quad_mask[w] & panel_mask[w];
+        const size_t word = (size_t)w * 64 * PANEL_ROW_BYTES;
+        if (mask == UINT64_MAX) /* dense rows: no bits to find */
+            for (size_t offset = word; offset < word + 64 * PANEL_ROW_BYTES; offset += PANEL_ROW_BYTES)
+                STEP(offset);
+        else
+            for (; mask; mask &= mask - 1)
+                STEP(word + (size_t)__builtin_ctzll(mask) * PANEL_ROW_BYTES);
     }
+#undef STEP
     for (int r = 0; r < QUAD; r++) {
         PRODUCT products[PANEL] __attribute__((aligned(VECTOR_BYTES)));
         for (int v = 0; v < vectors; v++)

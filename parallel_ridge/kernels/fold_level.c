@@ -63,7 +63,7 @@
  * 128 times the quads' column sums make up for it.  A zero in a quad still contributes zero, and can be left out. */
 #define PACKED uint8_t
 #define PRODUCT int32_t
-#define CHUNK 1024
+#define CHUNK 512
 #define MULTIPLY(s, a, b) ((__typeof__(s))_mm512_dpbusd_epi32((__m512i)(s), (__m512i)(a), (__m512i)(b)))
 #define PACK(x) ((uint8_t)((x) ^ 0x80))
 #define FLIP 0x80808080
@@ -72,7 +72,7 @@
 /* Two rows a group, as 16-bit integers: at most 130,050 a step, and 16,512 such steps fit in 32 bits. */
 #define PACKED int16_t
 #define PRODUCT int32_t
-#define CHUNK 1024
+#define CHUNK 512
 #define MULTIPLY PAIRS
 #else
 /* Bytes in float: exact, since 256 rows of 255 * 255 stay below 2^24. */
@@ -88,7 +88,7 @@
 #if defined(PAIRS)
 #define PACKED int16_t
 #define PRODUCT int32_t
-#define CHUNK 1024
+#define CHUNK 512
 #define MULTIPLY PAIRS
 #else
 #define PACKED float

@@ -1,0 +1,44 @@
+# `make demo` and `make test` do all the set-up: a virtual environment in .venv with this checkout installed in it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# meson-python rebuilds an editable install when its sources change, with the tools of the same environment.
+INSTALL = PATH="$(abspath $(BIN)):$$PATH" $(BIN)/pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test test-oldest lint bench bench-quick clean
+
+$(VENV)/installed: pyproject.toml meson.build meson.options parallel_ridge/meson.build parallel_ridge/kernels/meson.build
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(INSTALL) "meson-python>=0.17" "meson>=1.4" ninja "Cython>=3.1"
+	$(INSTALL) --no-build-isolation --editable ".[dev]"
+	touch $@
+
+demo: $(VENV)/installed
+	$(BIN)/python examples/demo.py
+
+test: $(VENV)/installed
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# The estimator checks on the oldest scikit-learn that is supported.
+$(VENV)-oldest/installed: $(VENV)/installed
+	test -x $(VENV)-oldest/bin/python || $(PYTHON) -m venv $(VENV)-oldest
+	$(VENV)-oldest/bin/pip install --quiet --disable-pip-version-check "scikit-learn==1.6.*" pytest hypothesis "pandas<3" .
+	touch $@
+
+test-oldest: $(VENV)-oldest/installed
+	cd tests && ../$(VENV)-oldest/bin/python -P -m pytest -q -c ../pyproject.toml --rootdir=.. test_estimators.py -k "check_estimator or sklearn_check"
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/cython-lint --max-line-length 120 parallel_ridge
+
+bench: $(VENV)/installed
+	$(BIN)/python -m benchmarks
+
+bench-quick: $(VENV)/installed
+	$(BIN)/python -m benchmarks --quick
+
+clean:
+	rm -rf $(VENV) $(VENV)-oldest build
