@@ -447,7 +447,7 @@ class Rows:
 class RowsReduction:
     """Rows to rows: where n < d they are smaller than their Gram matrix, and the dual needs them."""
 
-    block_rows = 256
+    block_rows = 512
 
     def zero(self, n_threads: int) -> Rows:
         """No rows."""
