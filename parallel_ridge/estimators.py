@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from numbers import Integral, Real
@@ -30,7 +29,13 @@ from parallel_ridge.reductions import (
     coefficient_dtype,
     raise_not_finite,
 )
-from parallel_ridge.solvers import IllConditioned, IllConditionedWarning, Problem, Weights
+from parallel_ridge.solvers import (
+    IllConditioned,
+    IllConditionedWarning,
+    Problem,
+    Weights,
+    warn_caller,
+)
 from parallel_ridge.sources import (
     ArraySource,
     Block,
@@ -44,7 +49,8 @@ from parallel_ridge.sources import (
 from parallel_ridge.statistics import SufficientStatistics
 
 STATISTICS_SOLVERS = ("auto", "cholesky", "eigen")
-SOLVERS = (*STATISTICS_SOLVERS, "svd", "dual", "cg")
+ROW_SOLVERS = ("svd", "dual", "cg")
+SOLVERS = STATISTICS_SOLVERS + ROW_SOLVERS
 # Beyond this many rows and features a d x d or n x n matrix takes more than 3 GiB, and its
 # factorisation minutes; conjugate gradients need neither.
 LARGEST_SYSTEM = 20_000
@@ -55,7 +61,7 @@ PART_ROWS = 4096
 
 def _statistics_suffice(estimator: ParallelRidgeClassifier) -> bool:
     """Whether the solver can do without rows; `available_if` shows the message if not."""
-    if estimator.solver not in STATISTICS_SOLVERS:
+    if estimator.solver in ROW_SOLVERS:
         raise AttributeError(
             f"partial_fit keeps statistics, and solver={estimator.solver!r} needs rows; choose one "
             f"of {STATISTICS_SOLVERS}."
@@ -199,9 +205,13 @@ class ParallelRidgeClassifier(ClassifierMixin, BaseEstimator):
                     f"y has one class only, {target.classes.tolist()[0]!r}; a classifier needs "
                     "at least 2 classes."
                 )
+            if not source.weight_sum() > 0.0:
+                raise ValueError("All sample weights are zero: there is nothing to fit.")
             self.classes_ = target.classes
+            start = time.perf_counter()
             with blas_threads(backend.solve_threads()):
                 weights, self.solver_ = self._solve(backend, source, target)
+            self._say(f"{source.n_rows} rows solved by {self.solver_}", start)
             self._set_weights(weights, coefficient_dtype(source.dtype), target.multilabel)
         return self
 
@@ -242,18 +252,17 @@ class ParallelRidgeClassifier(ClassifierMixin, BaseEstimator):
         """
         with _unchanged_on_error(self):
             backend = self._check_options()
-            if self.class_weight == "balanced":
+            if isinstance(self.class_weight, str):
                 raise ValueError(
                     "class_weight='balanced' is not supported in partial_fit: later rows change the "
                     "balance. Pass the weights of the classes as a dict, or sample_weight."
                 )
             before = getattr(self, "statistics_", None)
             if before is None and hasattr(self, "coef_"):
-                warnings.warn(
+                warn_caller(
                     "The earlier fit kept no statistics, so partial_fit starts anew from these rows "
                     "alone: to go on from a fit, set store_statistics=True before it.",
                     UserWarning,
-                    stacklevel=2,
                 )
             declared = getattr(self, "_declared_classes", None)
             if classes is not None:
@@ -265,7 +274,9 @@ class ParallelRidgeClassifier(ClassifierMixin, BaseEstimator):
                         f"{known.tolist()}."
                     )
                 declared = given
-            source, target = self._read(X, y, sample_weight, reset=before is None, classes=declared)
+            source, target = self._read(
+                X, y, sample_weight, reset=before is None, classes=declared, batch=True
+            )
             reduction = StatisticsReduction.of(
                 source,
                 target,
@@ -414,7 +425,8 @@ class ParallelRidgeClassifier(ClassifierMixin, BaseEstimator):
             if not isinstance(value, bool | np.bool_):
                 raise ValueError(f"{name} must be True or False; got {value!r}.")
         weight = self.class_weight
-        if not (weight is None or isinstance(weight, dict | list) or weight == "balanced"):
+        known = weight is None or isinstance(weight, dict | list)
+        if not known and not (isinstance(weight, str) and weight == "balanced"):
             raise ValueError(f"class_weight must be a dict, 'balanced' or None; got {weight!r}.")
         jobs = self.n_jobs
         if jobs is not None and (not isinstance(jobs, Integral) or jobs == 0):
@@ -422,7 +434,14 @@ class ParallelRidgeClassifier(ClassifierMixin, BaseEstimator):
         return get_backend(self.backend, self.n_jobs)
 
     def _read(
-        self, X: Any, y: Any, sample_weight: Any, *, reset: bool, classes: Any = None
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        *,
+        reset: bool,
+        classes: Any = None,
+        batch: bool = False,
     ) -> tuple[Source, Target]:
         """Source of validated rows; that they are finite is left to the pass."""
         X, y = validate_data(
@@ -437,7 +456,12 @@ class ParallelRidgeClassifier(ClassifierMixin, BaseEstimator):
         labels, target = encode_labels(y, classes)
         weights = check_weights(sample_weight, X.shape[0])
         if self.class_weight is not None:
-            by_class = compute_sample_weight(self.class_weight, y)
+            class_weight = self.class_weight
+            if batch and isinstance(class_weight, dict) and not target.multilabel:
+                # A batch may lack some of the classes, which scikit-learn would refuse.
+                found = set(target.classes[np.unique(labels.codes)].tolist())
+                class_weight = {c: w for c, w in class_weight.items() if c in found}
+            by_class = compute_sample_weight(class_weight, y)
             weights = check_weights(
                 by_class if weights is None else weights * by_class, len(labels)
             )
@@ -464,12 +488,11 @@ class ParallelRidgeClassifier(ClassifierMixin, BaseEstimator):
         try:
             return attempt(backend, source, target, solver), solver
         except IllConditioned as error:
-            warnings.warn(
+            warn_caller(
                 f"The system is ill-conditioned (condition number {error.condition:.1e}): solver "
                 f"{solver!r} would lose more than 8 digits. It was solved by 'svd', which takes "
                 "another pass. Raise alpha, or set standardize=True, to avoid that.",
                 IllConditionedWarning,
-                stacklevel=4,
             )
             return self._solve_svd(backend, source, target, "svd"), "svd"
 
@@ -493,19 +516,25 @@ class ParallelRidgeClassifier(ClassifierMixin, BaseEstimator):
         )
         del statistics
         if solver == "eigen":
-            weights = system.solve_eigen([self.alpha], overwrite=True)[0]
+            eigen = system.eigen(overwrite=True)
+            condition = system.eigen_condition(eigen, self.alpha)
+            if condition > solvers.ACCURACY / solvers.EPSILON:
+                raise IllConditioned(condition)
+            weights = system.solve_eigen(eigen, self.alpha)
         else:
             weights = system.solve_cholesky(self.alpha, overwrite=True)
-        self._say(f"solved by {solver}", start)
+        self._say(f"solved {source.n_features} equations", start)
         return weights
 
     def _solve_svd(self, backend: Backend, source: Source, target: Target, solver: str) -> Weights:
-        shift = _shift(source)
+        shift = np.zeros(source.n_features)
+        if self.fit_intercept:  # sparse rows too: blocks of them are made dense
+            shift = choose_shift(source.sample(SAMPLE_ROWS))
         reduction = QRReduction(len(target.classes), shift, bool(self.fit_intercept))
         triangle = backend.fold(reduction, source)
         targets = solvers.n_targets(len(target.classes), target.multilabel)
-        p = triangle.p
-        triangle.R = np.hstack([triangle.R[:, :p], triangle.R[:, p:][:, targets]])
+        columns = source.n_features + 1
+        triangle.R = np.hstack([triangle.R[:, :columns], triangle.R[:, columns:][:, targets]])
         return solvers.solve_svd(triangle, shift, self.alpha, source.weight_sum(), self._problem())
 
     def _solve_dual(self, backend: Backend, source: Source, target: Target, solver: str) -> Weights:
@@ -515,7 +544,9 @@ class ParallelRidgeClassifier(ClassifierMixin, BaseEstimator):
         )
 
     def _solve_cg(self, backend: Backend, source: Source, target: Target, solver: str) -> Weights:
-        shift = _shift(source)
+        shift = np.zeros(source.n_features)
+        if not source.sparse:
+            shift = choose_shift(source.sample(SAMPLE_ROWS))
         moments = backend.fold(MomentsReduction(len(target.classes), shift), source)
 
         def product(V: NDArray[Any], mean: NDArray[Any], scale: NDArray[Any]) -> NDArray[Any]:
@@ -612,10 +643,3 @@ def _check_alpha(alpha: Any) -> float:
     if not number or not 0 <= float(alpha) < np.inf:
         raise ValueError(f"alpha must be a number, finite and not negative; got {alpha!r}.")
     return float(alpha)
-
-
-def _shift(source: Source) -> NDArray[np.float64]:
-    """Shift of float64 folds: the sampled means of dense rows, none for sparse ones."""
-    if source.sparse:
-        return np.zeros(source.n_features)
-    return choose_shift(source.sample(SAMPLE_ROWS))

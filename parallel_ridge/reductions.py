@@ -374,8 +374,8 @@ class Triangle:
 
     Attributes
     ----------
-    R : ndarray of shape (r, p + k), r <= p, float64
-        Factor of the p columns left, then the targets in the same rows.
+    R : ndarray of shape (r, 1 + d + k), r <= p, float64
+        Factor of the first p columns, and the others in the same rows.
     p : int
     """
 
@@ -390,8 +390,8 @@ class Triangle:
 class QRReduction:
     """Rows to the R factor of ``sqrt(w) [1, X - shift, Y]``, whose condition number is not squared.
 
-    With the column of ones in front (when there is an intercept), the rows of R below the first
-    pose the centred least-squares problem.
+    With the column of ones in front, the rows of R below the first pose the centred least-squares
+    problem; without an intercept it stands behind X, as one more target.
 
     Parameters
     ----------
@@ -414,13 +414,14 @@ class QRReduction:
     def zero(self, n_threads: int) -> Triangle:
         """Factor of no rows."""
         p = len(self.shift) + self.fit_intercept
-        return Triangle(np.zeros((0, p + self.n_classes)), p)
+        return Triangle(np.zeros((0, len(self.shift) + 1 + self.n_classes)), p)
 
     def add(self, total: Triangle, block: Block) -> None:
         """Add a block of rows."""
         X = dense_rows(block) - self.shift
-        ones = [np.ones((len(X), 1))] if self.fit_intercept else []
-        rows = np.hstack([*ones, X, block.labels.indicator(self.n_classes)])
+        ones = np.ones((len(X), 1))
+        columns = [ones, X] if self.fit_intercept else [X, ones]
+        rows = np.hstack([*columns, block.labels.indicator(self.n_classes)])
         total.R = _factor(np.vstack([total.R, root_weights(block) * rows]), total.p)
 
     def finish(self, total: Triangle) -> Triangle:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,9 +17,11 @@ from scipy.linalg import blas, lapack
 from sklearn.exceptions import ConvergenceWarning
 
 from parallel_ridge.reductions import Moments, Rows, Triangle
-from parallel_ridge.statistics import SufficientStatistics
+from parallel_ridge.statistics import SufficientStatistics, as_float
 
 EPSILON = np.finfo(np.float64).eps
+# What is left of a constant column's variance, relative to its squares, after long plain sums.
+SUM_NOISE = 1e-12
 # Relative error that a solve may have before a stable one takes over: promise 1 of the design.
 ACCURACY = 1e-8
 # More penalties than this and one eigendecomposition costs less than a Cholesky for each: it was
@@ -27,6 +31,14 @@ EIGEN_FROM = 8
 
 class IllConditionedWarning(UserWarning):
     """A system was too ill-conditioned for the chosen solver; the message says what was done."""
+
+
+def warn_caller(message: str, category: type[Warning]) -> None:
+    """Warn at the line that called into this package."""
+    package, level, frame = os.path.dirname(__file__), 1, sys._getframe(0)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(package):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
 
 
 class IllConditioned(ArithmeticError):
@@ -86,6 +98,31 @@ def n_targets(n_classes: int, multilabel: bool) -> slice:
     return slice(1, 2) if n_classes == 2 and not multilabel else slice(None)
 
 
+@dataclass(frozen=True)
+class Eigen:
+    """Eigenvalues and vectors of a penalised system, without its constant columns.
+
+    Attributes
+    ----------
+    values : ndarray of shape (m,), ascending
+    vectors : ndarray of shape (m, m)
+    root : ndarray of shape (m,)
+        Roots of the penalties.
+    varies : ndarray of shape (d,) of bool
+        Columns that are not constant.
+    """
+
+    values: NDArray[np.float64]
+    vectors: NDArray[np.float64]
+    root: NDArray[np.float64]
+    varies: NDArray[np.bool_]
+
+    @property
+    def noise(self) -> float:
+        """Eigenvalues up to here are rounding."""
+        return float(len(self.values) * EPSILON * max(self.values.max(initial=0.0), 0.0))
+
+
 class NormalEquations:
     """The system ``(G + alpha P) W = B`` of some statistics, ``P`` diagonal.
 
@@ -108,17 +145,13 @@ class NormalEquations:
         self, statistics: SufficientStatistics, problem: Problem, overwrite: bool = False
     ) -> None:
         n = statistics.weight_sum
-        moved = statistics
+        shift = statistics.shift
         if not problem.fit_intercept:
-            moved = statistics.reshift(np.zeros(statistics.n_features))
+            shift = np.zeros(statistics.n_features)
         elif statistics.exact:  # as close to the mean as integers come, without any rounding
-            moved = statistics.reshift(
-                np.rint(statistics.shift + statistics.feature_sums / statistics.n_samples)
-            )
-        if moved is statistics and not (overwrite and moved.gram.dtype == np.float64):
-            gram = moved.gram.astype(np.float64)
-        else:
-            gram = moved.gram.astype(np.float64, copy=False)
+            shift = np.rint(shift + statistics.feature_sums / statistics.n_samples)
+        moved = statistics.reshift(shift, overwrite=overwrite)
+        gram = as_float(moved.gram, overwrite=True)  # of a copy, unless to be overwritten
         sums = moved.feature_sums.astype(np.float64)
         targets = n_targets(statistics.n_classes, statistics.multilabel)
         class_sums = moved.class_sums[targets].astype(np.float64)
@@ -183,28 +216,44 @@ class NormalEquations:
         solution, _ = lapack.dpotrs(factor, (self.rhs * scale).T, lower=1, overwrite_b=1)
         return self._weights(solution.T * scale)
 
-    def solve_eigen(self, alphas: Sequence[float], overwrite: bool = False) -> list[Weights]:
-        """Weights for each penalty from one eigendecomposition, ``9 d^3`` multiplications or so.
+    def eigen(self, overwrite: bool = False) -> Eigen:
+        """Eigendecomposition of the system in the metric of its penalty; ``9 d^3`` multiplications.
 
-        Directions whose eigenvalue is rounding (and, without a penalty, would divide by it) are
-        left out, which gives the solution of least norm.
+        Constant columns have no part in it.
         """
-        root = np.sqrt(self.penalties)
+        varies = ~self.constant
+        root = np.sqrt(self.penalties[varies])
         system = self.gram if overwrite else self.gram.copy()
+        if self.constant.any():
+            system = system[np.ix_(varies, varies)]
         for rows in _row_blocks(len(system)):
             system[rows] /= root[rows, None] * root
         values, vectors = scipy.linalg.eigh(
             system.T, lower=True, overwrite_a=True, check_finite=False, driver="evd"
         )
-        cutoff = len(values) * EPSILON * max(values[-1], 0.0) if len(values) else 0.0
-        values[values <= cutoff] = 0.0
-        rotated = (self.rhs / root) @ vectors
-        solutions = []
-        for alpha in alphas:
-            divisor = values + self.problem.penalty(alpha, self.weight_sum)
-            inverse = np.divide(1.0, divisor, out=np.zeros_like(divisor), where=divisor > 0.0)
-            solutions.append(self._weights((rotated * inverse) @ vectors.T / root))
-        return solutions
+        return Eigen(values, vectors, root, varies)
+
+    def solve_eigen(self, eigen: Eigen, alpha: float) -> Weights:
+        """Weights from the eigendecomposition, which serves any penalty.
+
+        Directions whose eigenvalue is rounding (and, without a penalty, would divide by it) are
+        left out, which gives the solution of least norm.
+        """
+        values = np.where(eigen.values <= eigen.noise, 0.0, eigen.values)
+        divisor = values + self.problem.penalty(alpha, self.weight_sum)
+        inverse = np.divide(1.0, divisor, out=np.zeros_like(divisor), where=divisor > 0.0)
+        rotated = (self.rhs[:, eigen.varies] / eigen.root) @ eigen.vectors
+        coef = np.zeros_like(self.rhs)
+        coef[:, eigen.varies] = (rotated * inverse) @ eigen.vectors.T / eigen.root
+        return self._weights(coef)
+
+    def eigen_condition(self, eigen: Eigen, alpha: float) -> float:
+        """Condition number that governs the error of `solve_eigen`."""
+        if not len(eigen.values):
+            return 1.0
+        penalty = self.problem.penalty(alpha, self.weight_sum)
+        smallest = max(eigen.values[0], 0.0) + penalty
+        return float((eigen.values[-1] + penalty) / smallest) if smallest > 0.0 else np.inf
 
     def _weights(self, coef: NDArray[np.float64]) -> Weights:
         return with_intercept(coef, self.means, self.target_means, self.problem.fit_intercept)
@@ -227,7 +276,6 @@ def solve_path(
     alphas: Sequence[float],
     problem: Problem,
     solver: str = "auto",
-    overwrite: bool = False,
 ) -> tuple[list[Weights], str]:
     """Weights for each of several penalties, from statistics alone.
 
@@ -235,24 +283,37 @@ def solve_path(
     -------
     weights : list of Weights
     solver : {"cholesky", "eigen"}
-        The one that was used. Where Cholesky would lose accuracy, the eigendecomposition is used
-        with an `IllConditionedWarning`.
+        The one that was used (the eigendecomposition, if both were). One eigendecomposition
+        serves many penalties; small ones, for which it is not accurate enough, get a Cholesky
+        each. Where that is not either, there is an `IllConditionedWarning`.
     """
-    system = NormalEquations(statistics, problem, overwrite=overwrite)
+    system = NormalEquations(statistics, problem)
+    eigen: Eigen | None = None
     if solver == "eigen" or (solver == "auto" and len(alphas) > EIGEN_FROM):
-        return system.solve_eigen(alphas, overwrite=True), "eigen"
-    try:
-        return [system.solve_cholesky(alpha) for alpha in alphas], "cholesky"
-    except IllConditioned as error:
-        warnings.warn(
-            f"The system is ill-conditioned (condition number {error.condition:.1e}): Cholesky "
-            "would lose more than 8 digits. It was solved by an eigendecomposition, without "
-            "the directions that rounding has swallowed; what is left of the others' accuracy is "
-            "limited by the Gram matrix. Raise alpha, or fit on the rows with solver='svd'.",
+        eigen = system.eigen()
+    path, used, worst = [], "eigen" if eigen else "cholesky", 0.0
+    for alpha in alphas:
+        condition = system.eigen_condition(eigen, alpha) if eigen else np.inf
+        if condition > ACCURACY / EPSILON:
+            # The scaling that Cholesky allows makes it the more accurate of the two.
+            try:
+                if solver == "eigen":
+                    raise IllConditioned(condition)
+                path.append(system.solve_cholesky(alpha))
+                continue
+            except IllConditioned as error:
+                worst, used = max(worst, error.condition), "eigen"
+                eigen = eigen or system.eigen()
+        assert eigen is not None
+        path.append(system.solve_eigen(eigen, alpha))
+    if worst:
+        warn_caller(
+            f"The system is ill-conditioned (condition number {worst:.1e}): its solution has fewer "
+            "than 8 digits. An eigendecomposition left out the directions that rounding has "
+            "swallowed. Raise alpha, or fit on the rows with solver='svd'.",
             IllConditionedWarning,
-            stacklevel=3,
         )
-        return system.solve_eigen(alphas, overwrite=True), "eigen"
+    return path, used
 
 
 def solve_svd(
@@ -272,19 +333,20 @@ def solve_svd(
         From `QRReduction` about ``shift`` with the same ``fit_intercept``.
     """
     R, d = triangle.R, len(shift)
-    first = int(problem.fit_intercept)
-    A, B = R[first:, first : first + d], R[first:, first + d :]
+    first = int(problem.fit_intercept)  # rows of R that project the intercept out
+    A, ones, B = R[first:, first : first + d], R[:, 0 if first else d], R[first:, d + 1 :]
+    means, target_means = np.zeros(d), np.zeros(B.shape[1])
+    squares = (A**2).sum(axis=0)
     if problem.fit_intercept:
-        means, target_means = shift + R[0, 1 : 1 + d] / R[0, 0], R[0, 1 + d :] / R[0, 0]
-        sums_of_squares = (A**2).sum(axis=0)
-        noise = R[0, 1 : 1 + d] ** 2
+        means, target_means = R[0, 1 : 1 + d] / ones[0], R[0, d + 1 :] / ones[0]
+        variances = squares
     else:
-        means, target_means = np.zeros(d), np.zeros(B.shape[1])
-        sums_of_squares, noise = (A**2).sum(axis=0), np.zeros(d)
+        variances = squares - (A.T @ ones) ** 2 / weight_sum
     scale = np.ones(d)
     if problem.standardize:
-        scale = np.sqrt(sums_of_squares / weight_sum)
-        scale[sums_of_squares <= (8 * EPSILON) ** 2 * weight_sum * noise] = 1.0
+        varies = variances > 8 * EPSILON * (squares + (8 * EPSILON * weight_sum) * means**2)
+        scale[varies] = np.sqrt(variances[varies] / weight_sum)
+    means += shift
     U, s, Vt = scipy.linalg.svd(A / scale, full_matrices=False, check_finite=False)
     s[s <= max(A.shape) * EPSILON * s.max(initial=0.0)] = 0.0
     divisor = s**2 + problem.penalty(alpha, weight_sum)
@@ -370,7 +432,7 @@ def solve_conjugate_gradients(
     multilabel: bool,
     alpha: float,
     problem: Problem,
-    tolerance: float = 1e-10,
+    tolerance: float = 1e-13,
 ) -> Weights:
     """Weights by conjugate gradients on the normal equations, all targets at once.
 
@@ -382,7 +444,7 @@ def solve_conjugate_gradients(
         About ``shift``.
     product : callable
         ``product(V, mean, scale)`` gives ``Z^T W (Z V)`` with ``Z = (X - mean) / scale``.
-    tolerance : float, default=1e-10
+    tolerance : float, default=1e-13
         Relative residual to reach.
 
     References
@@ -393,7 +455,7 @@ def solve_conjugate_gradients(
     targets = n_targets(len(moments.class_weights), multilabel)
     class_sums, class_weights = moments.class_sums[targets], moments.class_weights[targets]
     centred = moments.square_sums - moments.feature_sums**2 / n
-    centred[centred <= 8 * EPSILON * moments.square_sums] = 0.0
+    centred[centred <= SUM_NOISE * moments.square_sums] = 0.0
     scale = np.ones(len(centred))
     if problem.standardize:
         scale = np.where(centred > 0, np.sqrt(centred / n), 1.0)
@@ -408,8 +470,12 @@ def solve_conjugate_gradients(
     penalty = problem.penalty(alpha, n)
     B = (rhs / scale).T
     diagonal = squares / scale**2 + penalty
-    diagonal[diagonal <= 0.0] = 1.0
-    B[squares <= 0.0] = 0.0
+    constant = squares <= 0.0
+    B[constant] = 0.0
+    if not penalty:
+        # Unscaled steps stay in the span of the rows, which gives the solution of least norm.
+        diagonal[:] = 1.0
+    diagonal[constant] = np.inf
 
     X = np.zeros_like(B)
     residual = B.copy()
@@ -434,11 +500,10 @@ def solve_conjugate_gradients(
         direction = np.where(active, preconditioned + ratio * direction, 0.0)
         energy = fresh
     if active.any():
-        warnings.warn(
+        warn_caller(
             f"Conjugate gradients did not reach a relative residual of {tolerance:g} in "
             f"{limit} iterations: raise alpha, or set standardize=True.",
             ConvergenceWarning,
-            stacklevel=3,
         )
     target_means = 2.0 * class_weights / n - 1.0
     return with_intercept(

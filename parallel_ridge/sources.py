@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.utils import check_array, column_or_1d
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
 
 @dataclass(frozen=True)
@@ -189,9 +189,20 @@ def encode_labels(y: Any, classes: Any = None) -> tuple[Labels, Target]:
         raise ValueError("y has no rows, so its classes are unknown: pass classes.")
     if y.shape[0]:
         check_classification_targets(y)
+        kind = type_of_target(y)
+        if kind.endswith("multioutput"):
+            raise ValueError(
+                f"y of shape {y.shape} is {kind}: pass one label a row, or a multilabel indicator "
+                "matrix of 0 and 1."
+            )
     if y.ndim == 2:
         indicator = sp.csr_matrix(y)
-        indicator.eliminate_zeros()
+        values = np.unique(indicator.data).tolist()
+        if not (set(values) <= {0, 1} or set(values) <= {-1, 1}):
+            raise ValueError(
+                f"A multilabel indicator matrix holds 0 and 1, or -1 and 1; y holds {values[:5]}."
+            )
+        indicator = (indicator > 0).tocsr()
         target = Target(np.arange(y.shape[1]), multilabel=True)
         if classes is not None and not np.array_equal(classes, target.classes):
             raise ValueError(
@@ -209,9 +220,11 @@ def _encode_integers(y: NDArray[Any], classes: Any) -> tuple[Labels, Target]:
     if high - low >= 2**16:
         found, codes = np.unique(y, return_inverse=True)
     else:
-        offsets = y.astype(np.intp) - low if low or y.dtype == np.bool_ else y
+        # Unsigned labels may exceed int64, differences of signed ones their own dtype.
+        away = y - y.dtype.type(low) if y.dtype.kind == "u" else y.astype(np.int64) - low
+        offsets = away.astype(np.intp, copy=False)
         present = np.bincount(offsets, minlength=high - low + 1) > 0
-        found = (np.flatnonzero(present) + low).astype(y.dtype)
+        found = np.flatnonzero(present).astype(y.dtype) + y.dtype.type(low)
         codes = (np.cumsum(present, dtype=np.int32) - 1)[offsets]
     return _among(found, classes, codes)
 
@@ -236,8 +249,8 @@ def check_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64] | None
     Raises
     ------
     ValueError
-        If one is negative, NaN or infinite (the message names the row), if the length differs from
-        ``n_rows``, or if all are zero.
+        If one is negative, NaN or infinite (the message names the row), or if the length differs
+        from ``n_rows``.
     """
     if sample_weight is None:
         return None
@@ -260,8 +273,6 @@ def check_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64] | None
         raise ValueError(
             f"sample_weight must be finite and not negative; row {bad[0]} has {weights[bad[0]]}."
         )
-    if n_rows and not weights.any():
-        raise ValueError("All sample weights are zero: there is nothing to fit.")
     return None if np.all(weights == 1.0) else np.ascontiguousarray(weights)
 
 

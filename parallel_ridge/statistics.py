@@ -260,7 +260,7 @@ class SufficientStatistics:
             class_sums=spread(self.class_sums),
         )
 
-    def reshift(self, shift: ArrayLike) -> SufficientStatistics:
+    def reshift(self, shift: ArrayLike, *, overwrite: bool = False) -> SufficientStatistics:
         """Copy of the statistics about another shift, exactly derived.
 
         Integer sums stay exact where the shift moves by integers.
@@ -269,16 +269,19 @@ class SufficientStatistics:
         ----------
         shift : array-like of shape (d,)
             The new shift.
+        overwrite : bool, default=False
+            Take over the Gram matrix instead of copying it; these statistics are then used up.
         """
         shift = np.asarray(shift, dtype=np.float64)
         if shift.shape != self.shift.shape:
             raise ValueError(f"shift has shape {shift.shape}; expected {self.shift.shape}.")
         move = shift - self.shift
         if not move.any():
-            return self.copy()
+            return self if overwrite else self.copy()
         if self.exact and np.array_equal(move, np.rint(move)) and np.abs(move).max() < 2**31:
             step = move.astype(np.int64)
-            gram, sums, n = self.gram.copy(), self.feature_sums, self.n_samples
+            gram = self.gram if overwrite else self.gram.copy()
+            sums, n = self.feature_sums, self.n_samples
             for i in range(
                 self.n_features
             ):  # intermediate wrap-around cancels: only the sum must fit
@@ -291,7 +294,7 @@ class SufficientStatistics:
                 class_sums=self.class_sums - self.class_counts[:, None] * step,
             )
         sums = self.feature_sums.astype(np.float64)
-        gram = self.gram.astype(np.float64)  # a copy
+        gram = as_float(self.gram, overwrite)
         # The transpose of a C-ordered upper triangle is the lower one that BLAS updates in place.
         blas.dsyr2(
             -1.0, move, sums - 0.5 * self.weight_sum * move, a=gram.T, lower=1, overwrite_a=1
@@ -448,6 +451,17 @@ class SufficientStatistics:
                 f"Cannot load sufficient statistics from {name}: {error}. The file is damaged, "
                 "truncated, or was not written by SufficientStatistics.save."
             ) from error
+
+
+def as_float(gram: NDArray[Any], overwrite: bool = False) -> NDArray[np.float64]:
+    """A matrix of 8-byte numbers as float64: a copy, or the same memory."""
+    if not overwrite:
+        return gram.astype(np.float64)
+    floats = gram.view(np.float64)
+    if gram.dtype != np.float64:
+        for row, integers in zip(floats, gram, strict=True):
+            row[:] = integers
+    return floats
 
 
 def _largest(statistics: SufficientStatistics) -> int:

@@ -32,9 +32,9 @@ def show_versions() -> None:
     facts["kernel"] = f"{_fold.level()} (of {', '.join(_fold.levels())})"
     threads = f"yes, {default_threads()} threads"
     facts["OpenMP"] = threads if _fold.has_openmp() else "no: built without, so one thread"
-    for pool in threadpool_info():
-        facts[f"{pool['user_api']} pool"] = (
-            f"{pool['internal_api']} {pool['version'] or ''} {pool['num_threads']} threads"
+    for number, pool in enumerate(threadpool_info(), start=1):
+        facts[f"thread pool {number}"] = (
+            f"{pool['user_api']}: {pool['prefix']} {pool['version'] or ''}, {pool['num_threads']} threads"
         )
     width = max(map(len, facts))
     for name, fact in facts.items():

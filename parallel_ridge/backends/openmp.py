@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
@@ -31,8 +32,8 @@ class OpenMPBackend:
     ----------
     n_jobs : int, default=None
         Threads. None: all cores that this process may use (its affinity, its container's quota,
-        ``OMP_NUM_THREADS`` and threadpoolctl's limits), one in a joblib worker thread or inside an
-        OpenMP region. Negative: that many fewer than all, plus one, as in joblib.
+        ``OMP_NUM_THREADS`` and threadpoolctl's limits), one in a joblib worker thread, inside an
+        OpenMP region and in a forked child. Negative: that many fewer than all, plus one, as in joblib.
     """
 
     n_jobs: int | None = None
@@ -59,11 +60,28 @@ class OpenMPBackend:
 
     def n_threads(self) -> int:
         """Threads a fold uses if called now."""
+        if _Process.forked:
+            return 1
         if self.n_jobs is None:
             return default_threads()
         if self.n_jobs < 0:
             return max(1, joblib.cpu_count() + 1 + self.n_jobs)
         return self.n_jobs
+
+
+class _Process:
+    """GNU OpenMP's threads do not survive a fork: a child that waits for them waits for ever."""
+
+    forked = False
+
+
+def _after_fork() -> None:
+    _Process.forked = True
+    _BlasLimit.lock, _BlasLimit.callers, _BlasLimit.current = threading.Lock(), 0, None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def default_threads() -> int:
@@ -80,38 +98,61 @@ def default_threads() -> int:
 
 
 @cache
-def _controller() -> ThreadpoolController:
+def _blas() -> ThreadpoolController:
     import scipy.linalg  # noqa: F401  # its BLAS must be loaded to be controlled
 
-    return ThreadpoolController()
+    return ThreadpoolController().select(user_api="blas")
 
 
-class _BlasLimit:
-    """How many callers hold BLAS to fewer threads, and what lifts that again."""
+class _BlasLimit(threading.Thread):
+    """Holds BLAS to few threads from `start` until `release`.
+
+    The limit of a BLAS with threads of its own is the whole process's, and threadpoolctl lets one
+    thread alone set it and lift it. Were that the first of several callers, it would lift the limit
+    of the others when it goes; so it is a thread that lives as long as any of them needs it.
+    """
 
     lock = threading.Lock()
     callers = 0
-    limiter: Any = None
+    current: _BlasLimit | None = None
+
+    def __init__(self, n_threads: int) -> None:
+        super().__init__(daemon=True)
+        self.n_threads = n_threads
+        self.held, self.over = threading.Event(), threading.Event()
+
+    def run(self) -> None:
+        """Hold the limit until told to let go."""
+        with _blas().limit(limits=self.n_threads):
+            self.held.set()
+            self.over.wait()
+
+    def release(self) -> None:
+        """Lift the limit."""
+        self.over.set()
+        self.join()
 
 
 @contextmanager
 def blas_threads(n_threads: int) -> Iterator[None]:
-    """Hold BLAS to at most `n_threads` threads.
-
-    The limit belongs to the whole process, so of several callers at once the first to come sets it
-    and the last to go lifts it: otherwise one would lift another's limit in mid-flight.
-    """
+    """Hold BLAS to at most `n_threads` threads, as long as any caller is in here."""
     with _BlasLimit.lock:
-        blas = _controller().select(user_api="blas")
-        if any(pool["num_threads"] > n_threads for pool in blas.info()):
-            limiter = blas.limit(limits=n_threads)
-            _BlasLimit.limiter = _BlasLimit.limiter or limiter
         _BlasLimit.callers += 1
+        if _BlasLimit.current is None and _exceeds(n_threads):
+            _BlasLimit.current = _BlasLimit(n_threads)
+            _BlasLimit.current.start()
+            _BlasLimit.current.held.wait()
     try:
-        yield
+        # Where a limit of the caller's own is in force, only the thread that set it can lower it.
+        with _blas().limit(limits=n_threads) if _exceeds(n_threads) else nullcontext():
+            yield
     finally:
         with _BlasLimit.lock:
             _BlasLimit.callers -= 1
-            if not _BlasLimit.callers and _BlasLimit.limiter:
-                _BlasLimit.limiter.restore_original_limits()
-                _BlasLimit.limiter = None
+            if not _BlasLimit.callers and _BlasLimit.current is not None:
+                _BlasLimit.current.release()
+                _BlasLimit.current = None
+
+
+def _exceeds(n_threads: int) -> bool:
+    return any(pool["num_threads"] > n_threads for pool in _blas().info())

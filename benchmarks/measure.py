@@ -1,0 +1,264 @@
+"""What a benchmark is made of: calls measured in turns, and memory measured in fresh processes."""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Literal
+
+PAUSE = 0.2
+"""Seconds between two measurements: idle workers of one thread pool spin, and slow the next."""
+
+SAMPLING = 0.002
+"""Seconds between two looks at a process's memory."""
+
+SEES_MEMORY = Path("/proc/self/clear_refs").exists()
+"""Whether this system tells the peak of a process's memory."""
+
+Measurement = Callable[[], float]
+"""A call that returns one measurement, in the unit of its comparison."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a comparison must reach.
+
+    Parameters
+    ----------
+    of : {"ratio", "ours"}
+        Whether it is stated for the ratio of medians, or for our median itself.
+    bound : float
+    at_most : bool, default=False
+        Whether less is better.
+    level : str, default=None
+        The CPU level that it is stated for; None is any.
+    """
+
+    of: Literal["ratio", "ours"]
+    bound: float
+    at_most: bool = False
+    level: str | None = None
+
+
+def faster(times: float, level: str | None = None) -> Target:
+    """Take at most 1 / `times` of the peer's time."""
+    return Target("ratio", times, level=level)
+
+
+def at_most(bound: float) -> Target:
+    """Stay at or below `bound`, whatever the peer does."""
+    return Target("ours", bound, at_most=True)
+
+
+def at_least(bound: float) -> Target:
+    """Stay at or above `bound`, whatever the peer does."""
+    return Target("ours", bound)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Ours and a peer on the same data.
+
+    Parameters
+    ----------
+    name : str
+        What is measured.
+    ours, peer : callable returning float, or None
+        Each makes one measurement. Without ours nothing is measured, and `note` says why (or the
+        target's CPU level, which this machine lacks, does).
+    against : str
+        What the peer is.
+    target : Target, default=None
+    note : str
+        A sentence below the table.
+    unit : {"s", "MiB", ""}
+    once : bool, default=False
+        Whether one measurement will do, with no warm-up: memory and accuracy do not vary.
+    """
+
+    name: str
+    ours: Measurement | None
+    peer: Measurement | None = None
+    against: str = ""
+    target: Target | None = None
+    note: str = ""
+    unit: str = "s"
+    once: bool = False
+
+    def measure(self, repetitions: int) -> dict[str, Any]:
+        """All measurements, as JSON holds them."""
+        calls = [call for call in (self.ours, self.peer) if call] if self.ours else []
+        ours, peer = [*in_turns(calls, 1 if self.once else repetitions, not self.once), [], []][:2]
+        return {
+            "name": self.name,
+            "against": self.against,
+            "unit": self.unit,
+            "target": vars(self.target) if self.target else None,
+            "note": self.note,
+            "ours": ours,
+            "peer": peer,
+        }
+
+
+@dataclass(frozen=True)
+class Series:
+    """One job at several numbers of workers, in turns.
+
+    Parameters
+    ----------
+    name : str
+        The job.
+    calls : dict of int to callable
+        Number of workers to a measurement in seconds.
+    worker : str
+        What a worker is.
+    """
+
+    name: str
+    calls: dict[int, Measurement]
+    worker: str = "threads"
+
+    def measure(self, repetitions: int) -> dict[str, Any]:
+        """All measurements, as JSON holds them."""
+        times = in_turns(list(self.calls.values()), repetitions)
+        series = dict(zip(map(str, self.calls), times, strict=True))
+        return {"name": self.name, "worker": self.worker, "series": series}
+
+
+Row = Comparison | Series
+Group = Callable[["Options"], Iterator[Row]]
+"""Yields rows, one at a time so that data live no longer than needed; its docstring is the page's."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line asks for.
+
+    Parameters
+    ----------
+    quick : bool
+        Fewer repetitions and smaller problems: a check of the benchmarks, not of the library.
+    scratch : Path, default=None
+        Folder for large temporary files; None is the system's.
+    """
+
+    quick: bool = False
+    scratch: Path | None = None
+
+    @property
+    def repetitions(self) -> int:
+        """Measurements of each side of a comparison."""
+        return 3 if self.quick else 7
+
+
+def in_turns(
+    calls: Sequence[Measurement], repetitions: int, warm_up: bool = True
+) -> list[list[float]]:
+    """Measure A, B, A, B, ... after a warm-up of each, with a pause before each."""
+    results: list[list[float]] = [[] for _ in calls]
+    for turn in range(-warm_up, repetitions):
+        for call, result in zip(calls, results, strict=True):
+            time.sleep(PAUSE)
+            value = call()
+            if turn >= 0:
+                result.append(float(f"{value:.6g}"))
+    return results
+
+
+def timed(call: Callable[[], object], number: int = 1) -> Measurement:
+    """Measurement of the seconds of a call; of the mean of `number` calls if it is a short one."""
+
+    def measurement() -> float:
+        start = time.perf_counter()
+        for _ in range(number):
+            call()
+        return (time.perf_counter() - start) / number
+
+    return measurement
+
+
+def import_time(module: str) -> Measurement:
+    """Measurement of the seconds that an import takes in a fresh interpreter."""
+    # An editable install checks its build before the first import: let that be before the clock.
+    program = (
+        "import sys, time; [f._rebuild() for f in sys.meta_path if hasattr(f, '_rebuild')]; "
+        f"start = time.perf_counter(); import {module}; print(time.perf_counter() - start)"
+    )
+    command = [sys.executable, "-P", "-c", program]
+
+    def measurement() -> float:
+        run = subprocess.run(command, capture_output=True, text=True, check=True)
+        return float(run.stdout)
+
+    return measurement
+
+
+def in_fresh_process(function: Callable[..., float], *args: Any) -> Measurement:
+    """Measurement by a function of a module in a new process, which it shares with nothing else."""
+
+    def measurement() -> float:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            return pool.submit(function, *args).result()
+
+    return measurement
+
+
+def peak_added(call: Callable[[], object]) -> float:
+    """MiB that a call adds to this process's resident memory at its peak, mapped files included."""
+    _trim()
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from here
+    before = _memory("VmRSS")
+    call()
+    return _memory("VmHWM") - before
+
+
+def anonymous_added(call: Callable[[], object]) -> float:
+    """MiB that a call adds to this process's memory that is no file's, at its sampled peak."""
+    _trim()
+    before = _memory("RssAnon")
+    with _sampled("RssAnon") as samples:
+        call()
+    return max(samples) - before
+
+
+@contextmanager
+def _sampled(field: str) -> Iterator[list[float]]:
+    """A list that a thread fills with samples while the body runs."""
+    samples = [_memory(field)]
+    done = threading.Event()
+
+    def sample() -> None:
+        while not done.wait(SAMPLING):
+            samples.append(_memory(field))
+
+    thread = threading.Thread(target=sample)
+    thread.start()
+    try:
+        yield samples
+    finally:
+        done.set()
+        thread.join()
+        samples.append(_memory(field))
+
+
+def _memory(field: str) -> float:
+    """A field of this process's status, in MiB."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1]) / 1024
+    raise OSError(f"This system does not tell {field} of a process.")
+
+
+def _trim() -> None:
+    """Give free memory back, so that a call that takes it again is seen to."""
+    with suppress(AttributeError, OSError, TypeError):  # where the C library is another one
+        ctypes.CDLL(None).malloc_trim(0)

@@ -1,0 +1,22 @@
+"""Fixtures shared by the tests."""
+
+import pytest
+
+from parallel_ridge.datasets import find_data, load_mnist
+
+# Engines that must give the same answers; tests of the estimator run on each.
+BACKENDS = ("openmp",)
+
+
+@pytest.fixture(scope="session", params=BACKENDS)
+def backend(request):
+    """Name of a backend."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def mnist():
+    """The MNIST digits."""
+    if find_data("mnist") is None:
+        pytest.skip("MNIST is not on this machine (PARALLEL_RIDGE_DATA, ../shared/data)")
+    return load_mnist()
