@@ -71,9 +71,9 @@ def main() -> None:
     options = Options(arguments.quick, arguments.scratch)
     store, page = (QUICK_RESULTS, QUICK_PAGE) if options.quick else (RESULTS, PAGE)
     results = json.loads(store.read_text()) if store.exists() else {}
-    cores = os.cpu_count() or 1
-    if hasattr(os, "getloadavg") and os.getloadavg()[0] > 0.2 * cores:
-        print(f"This machine is busy (load {os.getloadavg()[0]:.1f}): figures will be noise.")
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    if load > 0.2 * (os.cpu_count() or 1) and not arguments.render:
+        print(f"This machine is busy (load {load:.1f}): figures will be noise.")
     for folder in {store.parent, page.parent}:
         folder.mkdir(exist_ok=True)
     for name in [] if arguments.render else arguments.only or groups:

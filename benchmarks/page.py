@@ -55,7 +55,7 @@ def machine() -> dict[str, str]:
         "Python": platform.python_version(),
     }
     facts |= {name: version(name) for name in LIBRARIES}
-    for pool in threadpool_info():
+    for pool in sorted(threadpool_info(), key=lambda pool: str(pool["filepath"])):
         if pool["user_api"] == "blas":
             owner = Path(pool["filepath"]).parent.name.split(".")[0]
             kernel = f" for {pool['architecture']}" if pool.get("architecture") else ""

@@ -518,7 +518,7 @@ class ParallelRidgeClassifier(ClassifierMixin, BaseEstimator):
         if solver == "eigen":
             eigen = system.eigen(overwrite=True)
             condition = system.eigen_condition(eigen, self.alpha)
-            if condition > solvers.ACCURACY / solvers.EPSILON:
+            if condition > solvers.CONDITION_LIMIT:
                 raise IllConditioned(condition)
             weights = system.solve_eigen(eigen, self.alpha)
         else:

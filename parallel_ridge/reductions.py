@@ -25,6 +25,11 @@ BLOCK_PRODUCTS = 2**34
 # Integers up to here have products whose sums over a chunk of 256 rows are exact in float64.
 EXACT_LIMIT = 2**21
 SAMPLE_ROWS = 512
+# Products that pay for one more thread: about the time it takes to wake one up.
+THREAD_PRODUCTS = 2**20
+# Sparse blocks with at least this part of their values go through the dense kernel, a block at a
+# time: it skips runs of zeros too, and multiplies many times faster than single values scatter.
+DENSE_FROM = 1 / 16
 
 
 class Value(Protocol):
@@ -176,25 +181,27 @@ class StatisticsReduction:
     def add(self, total: Lanes, block: Block) -> None:
         """Add a block of rows."""
         codes, indptr = self._codes(block.labels)
-        weights = block.weights
-        if self.sparse:
+        X, weights = block.X, block.weights
+        # A thread that would have less to do costs more than it brings.
+        work = block.X.shape[0] * self.n_features**2 // 2
+        n_threads = max(1, min(total.n_threads, work // THREAD_PRODUCTS))
+        if self.sparse and X.nnz < DENSE_FROM * X.shape[0] * self.n_features:
             _fold.fold_csr(
-                block.X.indptr,
-                block.X.indices,
-                block.X.data.astype(self.work_dtype, copy=False),
+                X.indptr,
+                X.indices,
+                X.data.astype(self.work_dtype, copy=False),
                 self.n_features,
                 weights,
                 codes,
                 indptr,
                 total.gram,
                 total.class_sums,
-                total.n_threads,
+                n_threads,
             )
         else:
-            X = self._rows(block.X)
-            need = _fold.workspace_bytes(
-                X.dtype, self.exact, len(X), self.n_features, total.n_threads
-            )
+            # Products of sparse rows, which are not centred, are formed in float64 in either kernel.
+            X = X.astype(np.float64).toarray() if self.sparse else self._rows(X)
+            need = _fold.workspace_bytes(X.dtype, self.exact, len(X), self.n_features, n_threads)
             if total.workspace.nbytes < need:
                 total.workspace = _aligned(need)
             _fold.fold_dense(
@@ -206,7 +213,7 @@ class StatisticsReduction:
                 total.gram,
                 total.class_sums,
                 total.workspace,
-                total.n_threads,
+                n_threads,
             )
         # A sum is finite only if all its terms are: the check costs nothing more of the rows.
         if not self.exact and not np.isfinite(total.class_sums).all():
@@ -261,7 +268,7 @@ class StatisticsReduction:
         )
         if in_place:
             return X
-        return np.ascontiguousarray(X, dtype=self.work_dtype)
+        return np.require(X, self.work_dtype, ["C", "A"])
 
     def _codes(self, labels: Labels) -> tuple[NDArray[np.int32], NDArray[np.int64] | None]:
         """Labels for the kernel, with the extra class of multilabel rows."""
@@ -409,7 +416,7 @@ class QRReduction:
         self.n_classes = n_classes
         self.shift = shift
         self.fit_intercept = fit_intercept
-        self.block_rows = max(1024, 2 * len(shift))
+        self.block_rows = max(1024, 4 * len(shift))  # the factor's own rows are a fifth then
 
     def zero(self, n_threads: int) -> Triangle:
         """Factor of no rows."""

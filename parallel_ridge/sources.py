@@ -144,8 +144,13 @@ def _canonical(X: Any) -> Any:
     if not X.has_canonical_format:
         X = X.copy()
         X.sum_duplicates()
-    if X.indices.dtype != X.indptr.dtype:
-        X = sp.csr_matrix((X.data, X.indices.astype(X.indptr.dtype), X.indptr), shape=X.shape)
+    index = np.promote_types(X.indices.dtype, X.indptr.dtype)
+    arrays = [
+        np.require(a, t, ["C", "A"])
+        for a, t in ((X.data, None), (X.indices, index), (X.indptr, index))
+    ]
+    if not all(a is b for a, b in zip(arrays, (X.data, X.indices, X.indptr), strict=True)):
+        X = sp.csr_matrix(tuple(arrays), shape=X.shape)
     return X
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
-import tempfile
-import zipfile
+import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -275,10 +274,14 @@ class SufficientStatistics:
         shift = np.asarray(shift, dtype=np.float64)
         if shift.shape != self.shift.shape:
             raise ValueError(f"shift has shape {shift.shape}; expected {self.shift.shape}.")
+        if not np.isfinite(shift).all():
+            raise ValueError("shift must be finite.")
         move = shift - self.shift
         if not move.any():
             return self if overwrite else self.copy()
-        if self.exact and np.array_equal(move, np.rint(move)) and np.abs(move).max() < 2**31:
+        squares = self.gram.diagonal() + move * (self.n_samples * move - 2.0 * self.feature_sums)
+        fits = max(np.abs(move).max(), (squares.max() / 2**31)) < 2**31
+        if self.exact and np.array_equal(move, np.rint(move)) and fits:
             step = move.astype(np.int64)
             gram = self.gram if overwrite else self.gram.copy()
             sums, n = self.feature_sums, self.n_samples
@@ -405,13 +408,13 @@ class SufficientStatistics:
             np.savez(file, **arrays)
             return
         path = Path(file)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+        temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
         try:
-            with os.fdopen(descriptor, "wb") as stream:
+            with open(temporary, "xb") as stream:
                 np.savez(stream, **arrays)
             os.replace(temporary, path)
         except BaseException:
-            os.unlink(temporary)
+            temporary.unlink(missing_ok=True)
             raise
 
     @staticmethod
@@ -444,9 +447,7 @@ class SufficientStatistics:
                     "the newest this parallel_ridge reads"
                 )
             return _from_arrays(header, arrays)
-        except (
-            ValueError, KeyError, TypeError, AttributeError, EOFError, OSError, zipfile.BadZipFile,
-        ) as error:  # fmt: skip
+        except Exception as error:  # whatever zipfile, numpy and json make of damage
             raise ValueError(
                 f"Cannot load sufficient statistics from {name}: {error}. The file is damaged, "
                 "truncated, or was not written by SufficientStatistics.save."
@@ -456,7 +457,7 @@ class SufficientStatistics:
 def as_float(gram: NDArray[Any], overwrite: bool = False) -> NDArray[np.float64]:
     """A matrix of 8-byte numbers as float64: a copy, or the same memory."""
     if not overwrite:
-        return gram.astype(np.float64)
+        return gram.astype(np.float64, order="C")
     floats = gram.view(np.float64)
     if gram.dtype != np.float64:
         for row, integers in zip(floats, gram, strict=True):
@@ -497,6 +498,14 @@ def _from_arrays(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Suf
     for name in ("shift", "feature_sums", "triangle", "class_weights", "class_sums"):
         if not np.isfinite(arrays[name]).all():
             raise ValueError(f"{name} is not finite")
+    classes, counts = arrays["classes"], arrays["class_counts"]
+    if classes.dtype.kind not in "biufUS" or not (classes[:-1] < classes[1:]).all():
+        raise ValueError("classes are not distinct labels in ascending order")
+    n_samples, weight_sum = int(header["n_samples"]), float(header["weight_sum"])
+    if (counts < 0).any() or not (counts <= n_samples).all() or not 0 <= weight_sum < np.inf:
+        raise ValueError("the numbers of rows and the sums of weights contradict each other")
+    if not header["multilabel"] and counts.sum() != n_samples:
+        raise ValueError(f"the class counts do not add up to {n_samples} rows")
     dtype = np.dtype(header["dtype"])
     if dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise ValueError(f"coefficients cannot be {dtype}")

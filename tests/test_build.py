@@ -45,9 +45,11 @@ def test_a_build_without_openmp_gives_the_same_bits_with_one_thread(tmp_path):
     pytest.importorskip("mesonpy", reason="needs the build tools of the dev extra")
     tools = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     build = subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
-        + ["-Csetup-args=-Dopenmp=disabled", f"-Cbuild-dir={tmp_path / 'build'}"]
-        + ["--wheel-dir", str(tmp_path), str(CHECKOUT)],
+        [
+            *(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"),
+            *("-Csetup-args=-Dopenmp=disabled", f"-Cbuild-dir={tmp_path / 'build'}"),
+            *("--wheel-dir", str(tmp_path), str(CHECKOUT)),
+        ],
         env={**os.environ, "PATH": tools},
         capture_output=True,
         text=True,

@@ -421,6 +421,18 @@ def test_nearly_equal_columns_keep_eight_digits_or_warn(way):
         assert_close(coef, least_norm(X, y))
 
 
+@pytest.mark.parametrize("alpha", [1e-3, 1.5, 100.0])
+@pytest.mark.parametrize("dtype", ["uint8", "float64"])
+@pytest.mark.parametrize("shape", [(15, 40), (50, 3000), (1500, 40)], ids=str)
+def test_conjugate_gradients_keep_eight_digits_or_warn(shape, dtype, alpha):
+    X, y = make_data(*shape, dtype=dtype)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = ParallelRidgeClassifier(alpha, solver="cg").fit(X, y)
+    if not {w.category for w in caught} & {ConvergenceWarning, IllConditionedWarning}:
+        assert_close(model.coef_, oracle(X, y, alpha=alpha).coef_)
+
+
 @pytest.mark.parametrize("call", ["fit", "partial_fit", "fit_statistics", "coef_path", "fit by cg"])
 def test_warnings_name_the_line_of_the_caller(call):
     X, y = make_data()

@@ -62,6 +62,10 @@ class OpenMPBackend:
         """Threads a fold uses if called now."""
         if _Process.forked:
             return 1
+        if self.n_jobs == 0:
+            raise ValueError(
+                "n_jobs must not be 0: choose a number of threads, -1 for all cores, or None."
+            )
         if self.n_jobs is None:
             return default_threads()
         if self.n_jobs < 0:

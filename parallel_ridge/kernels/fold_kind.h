@@ -163,9 +163,20 @@ static inline __attribute__((always_inline)) void KIND(micro)(const int vectors,
                 sum[r][v] = MULTIPLY(sum[r][v], a, row[v]);                                                            \
         }                                                                                                              \
     } while (0)
+#ifdef CORRECTION
+    int32_t skipped[QUAD] = {0}; /* column sums where the panel is left out: there is nothing to make up for */
+#endif
     for (int w = 0; w < GROUPS / 64; w++) {
         uint64_t mask = quad_mask[w] & panel_mask[w];
         const size_t word = (size_t)w * 64 * PANEL_ROW_BYTES;
+#ifdef CORRECTION
+        for (uint64_t rest = quad_mask[w] & ~panel_mask[w]; rest; rest &= rest - 1) {
+            const PACKED *x = (const PACKED *)(quad + word + (size_t)__builtin_ctzll(rest) * PANEL_ROW_BYTES);
+            for (int r = 0; r < QUAD; r++)
+                for (int g = 0; g < GROUP; g++)
+                    skipped[r] += PACK(x[r * GROUP + g]); /* packing twice gives the element back */
+        }
+#endif
         if (mask == UINT64_MAX) /* dense rows: no bits to find */
             for (size_t offset = word; offset < word + 64 * PANEL_ROW_BYTES; offset += PANEL_ROW_BYTES)
                 STEP(offset);
@@ -179,7 +190,11 @@ static inline __attribute__((always_inline)) void KIND(micro)(const int vectors,
         for (int v = 0; v < vectors; v++)
             *(KIND(vector) *)(products + v * LANES) = sum[r][v];
         for (int j = 0; j < vectors * LANES; j++)
+#ifdef CORRECTION
+            tile[r * STRIPE + j] += (TOTAL)(products[j] - CORRECTION * skipped[r]);
+#else
             tile[r * STRIPE + j] += (TOTAL)products[j];
+#endif
     }
 }
 
