@@ -477,6 +477,7 @@ class RowsReduction:
 class Moments:
     """Value of `MomentsReduction`: sums of rows, of their squares and of each class's rows."""
 
+    n_samples: int
     weight_sum: float
     class_weights: NDArray[np.float64]
     feature_sums: NDArray[np.float64]
@@ -486,6 +487,7 @@ class Moments:
     def __add__(self, other: Moments) -> Moments:
         """Moments of both sets of rows."""
         return Moments(
+            self.n_samples + other.n_samples,
             self.weight_sum + other.weight_sum,
             self.class_weights + other.class_weights,
             self.feature_sums + other.feature_sums,
@@ -513,7 +515,7 @@ class MomentsReduction:
     def zero(self, n_threads: int) -> Moments:
         """Moments of no rows."""
         d, k = len(self.shift), self.n_classes
-        return Moments(0.0, np.zeros(k), np.zeros(d), np.zeros(d), np.zeros((k, d)))
+        return Moments(0, 0.0, np.zeros(k), np.zeros(d), np.zeros(d), np.zeros((k, d)))
 
     def add(self, total: Moments, block: Block) -> None:
         """Add a block of rows."""
@@ -521,6 +523,7 @@ class MomentsReduction:
         m = X.shape[0]
         weights = np.ones(m) if block.weights is None else block.weights
         members = (block.labels.indicator(self.n_classes) > 0) * weights[:, None]
+        total.n_samples += m
         total.weight_sum += float(weights.sum())
         total.class_weights += members.sum(axis=0)
         total.feature_sums += X.T @ weights

@@ -2,6 +2,7 @@
 
 import pytest
 
+from parallel_ridge import reductions
 from parallel_ridge.datasets import find_data, load_mnist
 
 # Engines that must give the same answers; tests of the estimator run on each.
@@ -20,3 +21,9 @@ def mnist():
     if find_data("mnist") is None:
         pytest.skip("MNIST is not on this machine (PARALLEL_RIDGE_DATA, ../shared/data)")
     return load_mnist()
+
+
+@pytest.fixture(autouse=True)
+def threads_for_small_work(monkeypatch):
+    """Let threads share the small problems of tests, which would not pay for them."""
+    monkeypatch.setattr(reductions, "THREAD_PRODUCTS", 1)
