@@ -22,7 +22,7 @@ from parallel_ridge.statistics import SufficientStatistics
 # is heard. Multiples of every kernel's chunk where work allows.
 BLOCK_ROWS = 2048
 BLOCK_PRODUCTS = 2**34
-# Integers up to here have products whose sums over a chunk of 256 rows are exact in float64.
+# Integers up to here have products whose sums over a chunk of rows are exact in float64.
 EXACT_LIMIT = 2**21
 SAMPLE_ROWS = 512
 # Products that pay for one more thread: about the time it takes to wake one up.

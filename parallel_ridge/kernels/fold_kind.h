@@ -3,7 +3,8 @@
  *   NAME          of the kind
  *   IN, PACKED    element types of the rows, and of the packed panels
  *   PRODUCT       element type of a sum of products in a register;  TOTAL: of the totals
- *   CHUNK         rows a chunk
+ *   VECTORS       vectors a panel is wide
+ *   CHUNK         rows a chunk, at least 64 of what PRODUCT sums over
  *
  * and, where the instruction set has better than PRODUCT = PRODUCT + PACKED * PACKED:
  *
@@ -301,6 +302,7 @@ enum { KIND(stripe_bytes) = sizeof(struct KIND(stripe)), KIND(chunk) = CHUNK };
 #undef IN
 #undef PACKED
 #undef PRODUCT
+#undef VECTORS
 #undef TOTAL
 #undef CHUNK
 #undef MULTIPLY

@@ -11,42 +11,49 @@
 
 #include "fold.h"
 
-/* The widest vectors, and as many of them a panel as fill the registers: QUAD x VECTORS sums, one row of the panel,
- * one broadcast, one temporary. */
+/* The widest vectors, and as many of them a panel as fill the registers: QUAD x VECTORS sums, one row of the panel, one
+ * broadcast, and for integers without a fused instruction one product. */
 #if defined(__AVX512BW__)
 #define VECTOR_BYTES 64
-#define VECTORS 6
+#define FLOAT_VECTORS 6
+#define INTEGER_VECTORS 6
 #elif defined(__AVX2__)
 #define VECTOR_BYTES 32
-#define VECTORS 2
+#define FLOAT_VECTORS 3
+#define INTEGER_VECTORS 2
 #else
 #define VECTOR_BYTES 16
-#define VECTORS 2
+#define FLOAT_VECTORS 2
+#define INTEGER_VECTORS 2
 #endif
 
-/* float rows: products in float over one chunk only, double totals. */
+/* float rows: products in float over one chunk only, double totals. A chunk's panel, 12 KiB of AVX2 vectors, and the
+ * quads' panel beside it stay in the first-level cache. */
 #define NAME f32
 #define IN float
 #define PACKED float
 #define PRODUCT float
+#define VECTORS FLOAT_VECTORS
 #define TOTAL double
-#define CHUNK 256
+#define CHUNK 128
 #include "fold_kind.h"
 
 #define NAME f64
 #define IN double
 #define PACKED double
 #define PRODUCT double
+#define VECTORS FLOAT_VECTORS
 #define TOTAL double
-#define CHUNK 256
+#define CHUNK 128
 #include "fold_kind.h"
 
 #define NAME f64_int
 #define IN double
 #define PACKED double
 #define PRODUCT double
+#define VECTORS FLOAT_VECTORS
 #define TOTAL int64_t
-#define CHUNK 256
+#define CHUNK 128
 #include "fold_kind.h"
 
 #if defined(__AVX512BW__)
@@ -63,6 +70,7 @@
  * 128 times the quads' column sums make up for it.  A zero in a quad still contributes zero, and can be left out. */
 #define PACKED uint8_t
 #define PRODUCT int32_t
+#define VECTORS INTEGER_VECTORS
 #define CHUNK 512
 #define MULTIPLY(s, a, b) ((__typeof__(s))_mm512_dpbusd_epi32((__m512i)(s), (__m512i)(a), (__m512i)(b)))
 #define PACK(x) ((uint8_t)((x) ^ 0x80))
@@ -72,12 +80,14 @@
 /* Two rows a group, as 16-bit integers: at most 130,050 a step, and 16,512 such steps fit in 32 bits. */
 #define PACKED int16_t
 #define PRODUCT int32_t
+#define VECTORS INTEGER_VECTORS
 #define CHUNK 512
 #define MULTIPLY PAIRS
 #else
 /* Bytes in float: exact, since 256 rows of 255 * 255 stay below 2^24. */
 #define PACKED float
 #define PRODUCT float
+#define VECTORS FLOAT_VECTORS
 #define CHUNK 256
 #endif
 #include "fold_kind.h"
@@ -88,11 +98,13 @@
 #if defined(PAIRS)
 #define PACKED int16_t
 #define PRODUCT int32_t
+#define VECTORS INTEGER_VECTORS
 #define CHUNK 512
 #define MULTIPLY PAIRS
 #else
 #define PACKED float
 #define PRODUCT float
+#define VECTORS FLOAT_VECTORS
 #define CHUNK 256
 #endif
 #include "fold_kind.h"
