@@ -32,7 +32,7 @@ lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/cython-lint --max-line-length 120 parallel_ridge
+	PATH="$(abspath $(BIN)):$$PATH" cython-lint --max-line-length 120 parallel_ridge
 
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks
