@@ -26,6 +26,7 @@ $(VENV)-oldest/installed: $(VENV)/installed
 	touch $@
 
 test-oldest: $(VENV)-oldest/installed
+	$(VENV)-oldest/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps .
 	cd tests && ../$(VENV)-oldest/bin/python -P -m pytest -q -c ../pyproject.toml --rootdir=.. test_estimators.py -k "check_estimator or sklearn_check"
 
 lint: $(VENV)/installed

@@ -488,13 +488,15 @@ class ParallelRidgeClassifier(ClassifierMixin, BaseEstimator):
         try:
             return attempt(backend, source, target, solver), solver
         except IllConditioned as error:
-            warn_caller(
-                f"The system is ill-conditioned (condition number {error.condition:.1e}): solver "
-                f"{solver!r} would lose more than 8 digits. It was solved by 'svd', which takes "
-                "another pass. Raise alpha, or set standardize=True, to avoid that.",
-                IllConditionedWarning,
-            )
-            return self._solve_svd(backend, source, target, "svd"), "svd"
+            condition = error.condition
+        # Out here, so that the failed system is freed before the other pass.
+        warn_caller(
+            f"The system is ill-conditioned (condition number {condition:.1e}): solver {solver!r} "
+            "would lose more than 8 digits. It was solved by 'svd', which takes another pass. Raise "
+            "alpha, or set standardize=True, to avoid that.",
+            IllConditionedWarning,
+        )
+        return self._solve_svd(backend, source, target, "svd"), "svd"
 
     def _solve_primal(
         self, backend: Backend, source: Source, target: Target, solver: str

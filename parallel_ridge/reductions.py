@@ -147,6 +147,13 @@ class StatisticsReduction:
         centre : bool, default=True
             Whether centred sums will be wanted; without, the default shift is zero.
         """
+        if shift is not None:
+            shift = np.ascontiguousarray(shift, dtype=np.float64)
+            if shift.shape != (source.n_features,) or not np.isfinite(shift).all():
+                raise ValueError(
+                    f"shift must be {source.n_features} finite numbers, one a feature; got an array of "
+                    f"shape {shift.shape}: {shift!r}."
+                )
         exact = _exact(source)
         if shift is None:
             floats = not (exact or source.sparse) and centre and source.n_rows > 0

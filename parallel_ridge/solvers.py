@@ -161,9 +161,9 @@ class NormalEquations:
 
         uncentred = gram.diagonal().copy()
         variances = uncentred - sums**2 / n
-        # What cancellation may leave of a constant column is rounding, not variance.
-        products = np.finfo(statistics.dtype).eps if not statistics.exact else EPSILON
-        variances[variances <= 8 * products * uncentred] = 0.0
+        # What cancellation may leave of a constant column is rounding, not variance. That of float64:
+        # a shift makes constant float32 columns exact zeros, and sparse ones are summed in float64.
+        variances[variances <= 8 * EPSILON * uncentred] = 0.0
         if problem.fit_intercept:
             # The transpose of a C-ordered upper triangle is the lower one that BLAS updates.
             blas.dsyr(-1.0 / n, sums, a=gram.T, lower=1, overwrite_a=1)
@@ -176,6 +176,9 @@ class NormalEquations:
         self.gram = gram
         self.constant = gram.diagonal() <= 0.0
         self.rhs[:, self.constant] = 0.0
+        if self.constant.any():  # their products with other columns are rounding too
+            gram[self.constant] = 0.0
+            gram[:, self.constant] = 0.0
         self.target_means = 2.0 * class_weights / n - 1.0
         self.weight_sum = n
         self.problem = problem

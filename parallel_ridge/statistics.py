@@ -105,7 +105,8 @@ class SufficientStatistics:
             All labels there are; those of ``y`` when None.
         shift : array-like of shape (d,), default=None
             Shift to use; when None, the means of a sample of the rows, in those columns whose mean
-            exceeds their standard deviation (0 for integer and sparse rows).
+            exceeds their standard deviation (0 for exact integer rows). Sparse rows are never
+            shifted.
         backend : str or backend, default="auto"
             Where the pass runs.
         n_jobs : int, default=None

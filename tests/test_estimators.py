@@ -1521,3 +1521,12 @@ def test_examples_in_docstrings_are_true(name):
         pytest.importorskip("matplotlib").use("Agg")
     result = doctest.testmod(importlib.import_module(name))
     assert result.failed == 0
+
+
+def test_sparse_float32_columns_far_from_zero_are_no_constants():
+    rng = np.random.default_rng(0)
+    X = (2000 + rng.choice([-1, 1], size=(300, 4))).astype(np.float32)
+    y = (X[:, 0] > 2000) * 1
+    sparse = ParallelRidgeClassifier().fit(sp.csr_matrix(X), y)
+    assert sparse.solver_ == "cholesky"
+    assert_close(sparse.coef_, ParallelRidgeClassifier().fit(X.astype("d"), y).coef_, 1e-6)

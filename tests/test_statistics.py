@@ -916,3 +916,10 @@ def test_nothing_in_a_file_is_executed(entry, tmp_path):
     assert os.listdir(tmp_path) == ["trap.npz"]
     np.load(path, allow_pickle=True)[entry]  # the trap does work
     assert (tmp_path / "executed").is_dir()
+
+
+@pytest.mark.parametrize("shift", [[1.0], [np.nan] * 5, np.zeros((5, 1))], ids=str)
+def test_a_shift_that_does_not_fit_the_features_is_refused(shift):
+    X = np.random.default_rng(0).normal(size=(20, 5))
+    with pytest.raises(ValueError, match="shift must be 5 finite numbers"):
+        SufficientStatistics.from_data(X, np.arange(20) % 2, shift=shift)

@@ -47,9 +47,10 @@ class OpenMPBackend:
 
     def map(self, function: Callable[[T], S], items: Iterable[T]) -> list[S]:
         """Call `function` on independent items in threads, each with one BLAS thread."""
-        n_threads = self.n_threads()
+        items = list(items)
+        n_threads = min(self.n_threads(), len(items))
         with blas_threads(1):
-            if n_threads == 1:
+            if n_threads <= 1:
                 return [function(item) for item in items]
             with ThreadPoolExecutor(n_threads) as workers:
                 return list(workers.map(function, items))
@@ -127,9 +128,12 @@ class _BlasLimit(threading.Thread):
 
     def run(self) -> None:
         """Hold the limit until told to let go."""
-        with _blas().limit(limits=self.n_threads):
-            self.held.set()
-            self.over.wait()
+        try:
+            with _blas().limit(limits=self.n_threads):
+                self.held.set()
+                self.over.wait()
+        finally:
+            self.held.set()  # whatever happens, nobody waits for ever
 
     def release(self) -> None:
         """Lift the limit."""
@@ -141,11 +145,12 @@ class _BlasLimit(threading.Thread):
 def blas_threads(n_threads: int) -> Iterator[None]:
     """Hold BLAS to at most `n_threads` threads, as long as any caller is in here."""
     with _BlasLimit.lock:
-        _BlasLimit.callers += 1
         if _BlasLimit.current is None and _exceeds(n_threads):
-            _BlasLimit.current = _BlasLimit(n_threads)
-            _BlasLimit.current.start()
-            _BlasLimit.current.held.wait()
+            limit = _BlasLimit(n_threads)
+            limit.start()
+            _BlasLimit.current = limit
+            limit.held.wait()
+        _BlasLimit.callers += 1
     try:
         # Where a limit of the caller's own is in force, only the thread that set it can lower it.
         with _blas().limit(limits=n_threads) if _exceeds(n_threads) else nullcontext():
