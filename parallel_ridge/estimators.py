@@ -397,9 +397,7 @@ class ParallelRidgeClassifier(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         if self._multilabel:
-            return self._by_rows(X, lambda values: (values > 0).astype(int)).reshape(
-                -1, len(self.classes_)
-            )
+            return self._by_rows(X, lambda values: (values > 0).astype(int))
         if self.coef_.ndim == 1:
             return self.classes_[self._by_rows(X, lambda values: (values > 0).astype(np.intp))]
         return self.classes_[self._by_rows(X, lambda values: values.argmax(axis=1))]

@@ -24,7 +24,7 @@ EPSILON = np.finfo(np.float64).eps
 SUM_NOISE = 1e-12
 # Condition number from which a stable solver takes over, to keep the relative error below 1e-8. The
 # bound on the error, the condition number times EPSILON, is reached by the worst right-hand side
-# only: on MNIST the error is a hundredth of it.
+# only; the limit bets on the error being a twentieth of it.
 CONDITION_LIMIT = 1e9
 # More penalties than this and one eigendecomposition costs less than a Cholesky for each: it was
 # measured at 8 times a Cholesky for 784 features.

@@ -163,7 +163,7 @@ class SufficientStatistics:
         )
 
     def __eq__(self, other: object) -> bool:
-        """Equal to the bit, in every field."""
+        """Equal values in every field; the lower triangles do not count."""
         if not isinstance(other, SufficientStatistics):
             return NotImplemented
         upper = np.triu_indices(self.n_features)
