@@ -11,7 +11,7 @@ from importlib.metadata import version as _version
 
 from parallel_ridge.backends import BackendUnavailable, get_backend, register_backend
 from parallel_ridge.backends.openmp import OpenMPBackend
-from parallel_ridge.estimators import ParallelRidgeClassifier
+from parallel_ridge.estimators import ParallelRidgeClassifier, ParallelRidgeClassifierCV
 from parallel_ridge.solvers import IllConditionedWarning
 from parallel_ridge.statistics import SufficientStatistics
 from parallel_ridge.versions import show_versions
@@ -23,6 +23,7 @@ __all__ = [
     "IllConditionedWarning",
     "OpenMPBackend",
     "ParallelRidgeClassifier",
+    "ParallelRidgeClassifierCV",
     "SufficientStatistics",
     "get_backend",
     "register_backend",

@@ -14,15 +14,17 @@ import os
 import threading
 import warnings
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlparse
 
 import joblib
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import Bunch
+
+from parallel_ridge.progress import progress
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -54,8 +56,6 @@ _FOLDER_DESCR = """\
 Images of the folder {source}: {n} images in {k} classes, resized to {h} x {w} pixels, {colour},
 one row an image, pixels in row order.
 """
-
-T = TypeVar("T")
 
 
 # ------------------------------------------------------------------------------------------------
@@ -490,7 +490,8 @@ def load_image_folder(
     outcomes = threads(joblib.delayed(read)(row) for row in range(len(files)))
     keep = np.ones(len(files), dtype=bool)
     failure: tuple[Path, Exception] | None = None
-    for row, trouble in enumerate(_progress(outcomes, len(files), verbose)):
+    shown = progress(outcomes, "reading images", unit=" images", total=len(files), show=verbose)
+    for row, trouble in enumerate(shown):
         if trouble is None or failure is not None:
             continue
         if on_error == "raise":
@@ -635,18 +636,3 @@ def _reason(trouble: Exception) -> str:
     if isinstance(trouble, UnidentifiedImageError):
         return "not a JPEG or PNG image"
     return " ".join(str(trouble).split()).rstrip(".") or type(trouble).__name__
-
-
-def _progress(items: Iterable[T], total: int, verbose: bool) -> Iterable[T]:
-    """Wrap `items` in a progress bar if one is wanted and can be had."""
-    if not verbose:
-        return items
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        return items
-    # disable=None: no bar where nobody looks, such as in a log file.
-    bar: Iterable[T] = tqdm(
-        items, total=total, desc="reading images", unit=" images", delay=1.0, disable=None
-    )
-    return bar

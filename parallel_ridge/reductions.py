@@ -18,10 +18,10 @@ from parallel_ridge.sources import Block, Labels, Source, Target
 from parallel_ridge.statistics import SufficientStatistics
 
 # Rows of a block: enough to amortise its call (tens of microseconds), few enough for the block to
-# stay in the last-level cache, and never more than a fraction of a second of work, so that Ctrl-C
+# stay in the last-level cache, and never more than about a second of work, so that Ctrl-C
 # is heard. Multiples of every kernel's chunk where work allows.
 BLOCK_ROWS = 2048
-BLOCK_PRODUCTS = 2**34
+BLOCK_PRODUCTS = 2**35
 # Integers up to here have products whose sums over a chunk of rows are exact in float64.
 EXACT_LIMIT = 2**21
 SAMPLE_ROWS = 512
@@ -44,9 +44,19 @@ V = TypeVar("V", bound=Value, covariant=True)
 
 
 class Reduction(Protocol, Generic[A, V]):
-    """A fold over blocks of rows."""
+    """A fold over blocks of rows.
+
+    Attributes
+    ----------
+    block_rows : int
+        Rows a block.
+    shares_blocks : bool
+        Whether threads share the work of a block, as the kernels' and LAPACK's do, and all blocks
+        an accumulator. If not, blocks are spread over threads, and their values added in order.
+    """
 
     block_rows: int
+    shares_blocks: bool
 
     def zero(self, n_threads: int) -> A:
         """Accumulator of no rows."""
@@ -96,6 +106,8 @@ class StatisticsReduction:
         Subtracted from each row; zero for exact and for sparse rows.
     feature_names : ndarray of str, or None
     """
+
+    shares_blocks = True
 
     def __init__(
         self,
@@ -339,13 +351,13 @@ def raise_not_finite(block: Block) -> None:
         rows, columns = X.row[bad], X.col[bad]
     if not len(rows):
         raise ValueError(
-            f"Sums over rows {block.start} to {block.start + block.X.shape[0] - 1} of X overflow: "
-            "its values are too large. Scale X."
+            f"Sums over rows {block.position(0)} to {block.position(block.X.shape[0] - 1)} of X "
+            "overflow: its values are too large. Scale X."
         )
     row, column = int(rows[0]), int(columns[0])
     kind = "NaN" if np.isnan(block.X[row, column]) else "infinity"
     raise ValueError(
-        f"Input X contains {kind}: row {block.start + row}, column {column} (and "
+        f"Input X contains {kind}: row {block.position(row)}, column {column} (and "
         f"{len(rows) - 1} more in this block of rows). ParallelRidge estimators do not accept "
         "missing values: impute them (sklearn.impute) or drop the rows."
     )
@@ -374,12 +386,6 @@ def dense_rows(block: Block) -> NDArray[np.float64]:
     if not np.isfinite(rows).all():
         raise_not_finite(block)
     return rows
-
-
-def root_weights(block: Block) -> NDArray[np.float64]:
-    """Square roots of a block's weights, shape (m, 1)."""
-    m = block.X.shape[0]
-    return np.ones((m, 1)) if block.weights is None else np.sqrt(block.weights)[:, None]
 
 
 @dataclass
@@ -419,11 +425,14 @@ class QRReduction:
     LU factorizations, doi:10.1137/080731992.
     """
 
+    shares_blocks = True
+
     def __init__(self, n_classes: int, shift: NDArray[np.float64], fit_intercept: bool) -> None:
         self.n_classes = n_classes
         self.shift = shift
         self.fit_intercept = fit_intercept
-        self.block_rows = max(1024, 4 * len(shift))  # the factor's own rows are a fifth then
+        d = len(shift)
+        self.block_rows = max(1024, min(4 * d, d + 4096))  # a block well outweighs the factor
 
     def zero(self, n_threads: int) -> Triangle:
         """Factor of no rows."""
@@ -431,12 +440,21 @@ class QRReduction:
         return Triangle(np.zeros((0, len(self.shift) + 1 + self.n_classes)), p)
 
     def add(self, total: Triangle, block: Block) -> None:
-        """Add a block of rows."""
-        X = dense_rows(block) - self.shift
-        ones = np.ones((len(X), 1))
-        columns = [ones, X] if self.fit_intercept else [X, ones]
-        rows = np.hstack([*columns, block.labels.indicator(self.n_classes)])
-        total.R = _factor(np.vstack([total.R, root_weights(block) * rows]), total.p)
+        """Add a block of rows: the factor of the old factor on top of them."""
+        r, d = len(total.R), len(self.shift)
+        stack = np.empty((r + block.X.shape[0], d + 1 + self.n_classes), order="F")
+        stack[:r] = total.R
+        rows = stack[r:]
+        first = int(self.fit_intercept)
+        X = block.X if isinstance(block.X, np.ndarray) else block.X.toarray()
+        np.subtract(X, self.shift, out=rows[:, first : first + d])
+        if not np.isfinite(rows[:, first : first + d]).all():
+            raise_not_finite(block)
+        rows[:, 0 if first else d] = 1.0
+        rows[:, d + 1 :] = block.labels.indicator(self.n_classes)
+        if block.weights is not None:
+            rows *= np.sqrt(block.weights)[:, None]
+        total.R = _factor(stack, total.p)
 
     def finish(self, total: Triangle) -> Triangle:
         """The factor."""
@@ -444,38 +462,29 @@ class QRReduction:
 
 
 def _factor(rows: NDArray[np.float64], p: int) -> NDArray[np.float64]:
+    """R factor of the first p columns; rows in Fortran order are used up."""
     (R,) = scipy.linalg.qr(rows, mode="r", overwrite_a=True, check_finite=False)
     return R[: min(p, len(R))].copy()
-
-
-@dataclass
-class Rows:
-    """Value of `RowsReduction`: the rows themselves, as blocks."""
-
-    blocks: list[Block] = field(default_factory=list)
-
-    def __add__(self, other: Rows) -> Rows:
-        """Both sets of rows."""
-        return Rows(self.blocks + other.blocks)
 
 
 class RowsReduction:
     """Rows to rows: where n < d they are smaller than their Gram matrix, and the dual needs them."""
 
     block_rows = 512
+    shares_blocks = True
 
-    def zero(self, n_threads: int) -> Rows:
+    def zero(self, n_threads: int) -> list[Block]:
         """No rows."""
-        return Rows()
+        return []
 
-    def add(self, total: Rows, block: Block) -> None:
+    def add(self, total: list[Block], block: Block) -> None:
         """Add a block of rows: a view, not a copy."""
         values = block.X if isinstance(block.X, np.ndarray) else block.X.data
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise_not_finite(block)
-        total.blocks.append(block)
+        total.append(block)
 
-    def finish(self, total: Rows) -> Rows:
+    def finish(self, total: list[Block]) -> list[Block]:
         """The rows."""
         return total
 
@@ -514,6 +523,7 @@ class MomentsReduction:
     """
 
     block_rows = BLOCK_ROWS
+    shares_blocks = False
 
     def __init__(self, n_classes: int, shift: NDArray[np.float64]) -> None:
         self.n_classes = n_classes
@@ -553,6 +563,7 @@ class NormalProductReduction:
     """
 
     block_rows = BLOCK_ROWS
+    shares_blocks = False
 
     def __init__(
         self, V: NDArray[np.float64], mean: NDArray[np.float64], scale: NDArray[np.float64]
@@ -591,3 +602,233 @@ def shifted_rows(block: Block, shift: NDArray[np.float64]) -> Any:
     if not np.isfinite(block.X.data).all():
         raise_not_finite(block)
     return block.X.astype(np.float64)
+
+
+class Decisions(Protocol):
+    """Held-out decision values of rows, for each of several penalties."""
+
+    shape: tuple[int, int]
+
+    def __call__(self, block: Block) -> NDArray[Any]:
+        """Values of shape (m, *shape), with shape (penalties, targets)."""
+
+
+class PathDecisions:
+    """Decision values of rows that weights have not seen.
+
+    Parameters
+    ----------
+    coefs : ndarray of shape (p, t, d)
+        Weights for p penalties and t targets.
+    intercepts : ndarray of shape (p, t)
+    """
+
+    def __init__(self, coefs: NDArray[Any], intercepts: NDArray[Any]) -> None:
+        self.shape = intercepts.shape
+        p, t, d = coefs.shape
+        self.weights = np.ascontiguousarray(coefs.reshape(p * t, d).T)
+        self.intercepts = intercepts
+
+    def __call__(self, block: Block) -> NDArray[Any]:
+        """Values of shape (m, p, t)."""
+        X = block.X
+        if isinstance(X, np.ndarray):
+            X = X.astype(np.result_type(X.dtype, self.weights.dtype), copy=False)
+        values: NDArray[Any] = (X @ self.weights).reshape(X.shape[0], *self.shape)
+        if not np.isfinite(values).all():
+            raise_not_finite(block)
+        values += self.intercepts
+        return values
+
+
+class LeaveOneOutDecisions:
+    """Decision value of each row by the weights of all the others, in closed form.
+
+    With leverage ``h = w (a^T D a + 1 / W)``, where ``a`` are the row's coordinates in the principal
+    axes and ``D`` is diagonal, the error of a row left out is its error divided by ``1 - h``.
+
+    Parameters
+    ----------
+    axes : ndarray of shape (d, m)
+    means : ndarray of shape (d,)
+    inverse : ndarray of shape (p, m)
+        Diagonal of ``D`` for p penalties.
+    rotated : ndarray of shape (t, m)
+        Right-hand sides in the axes.
+    target_means : ndarray of shape (t,)
+    targets : slice
+        The classes that are targets.
+    n_classes : int
+    mean_leverage : float
+        ``1 / W``, or 0 without an intercept.
+    dtype : dtype
+        To compute in: float32 for float32 rows.
+
+    References
+    ----------
+    Cook and Weisberg (1982), Residuals and Influence in Regression, section 2.2; Rifkin and Lippert
+    (2007), Notes on regularized least squares, section 3.
+    """
+
+    def __init__(
+        self,
+        axes: NDArray[np.float64],
+        means: NDArray[np.float64],
+        inverse: NDArray[np.float64],
+        rotated: NDArray[np.float64],
+        target_means: NDArray[np.float64],
+        targets: slice,
+        n_classes: int,
+        mean_leverage: float,
+        dtype: np.dtype[Any],
+    ) -> None:
+        self.shape = (len(inverse), len(rotated))
+        self.axes = axes.astype(dtype)
+        self.means = means
+        self.offset = means @ axes
+        self.inverse = inverse.T.astype(dtype)
+        p, t, m = *self.shape, inverse.shape[1]
+        filtered = (inverse[:, None] * rotated).reshape(p * t, m)
+        self.filtered = filtered.T.astype(dtype)
+        self.target_means = target_means
+        self.targets = targets
+        self.n_classes = n_classes
+        self.mean_leverage = mean_leverage
+
+    def __call__(self, block: Block) -> NDArray[Any]:
+        """Values of shape (m, p, t)."""
+        if isinstance(block.X, np.ndarray):
+            # Centred before they are rounded to float32, rows far from zero keep their digits.
+            a = (block.X - self.means).astype(self.axes.dtype, copy=False) @ self.axes
+        else:
+            a = (block.X @ self.axes - self.offset).astype(self.axes.dtype, copy=False)
+        fitted = (a @ self.filtered).reshape(len(a), *self.shape) + self.target_means
+        if not np.isfinite(fitted).all():
+            raise_not_finite(block)
+        np.multiply(a, a, out=a)
+        leverage = (a @ self.inverse).astype(np.float64) + self.mean_leverage
+        if block.weights is not None:
+            leverage *= block.weights[:, None]
+        # A row that alone decides its own value has leverage 1, less or more by rounding.
+        left = np.maximum(1.0 - leverage, np.finfo(np.float64).eps)
+        y = block.labels.indicator(self.n_classes)[:, None, self.targets]
+        values: NDArray[Any] = y - (y - fitted) / left[:, :, None]
+        return values
+
+
+# Rows whose decision values for all penalties are formed at a time, and values: a thread's cache.
+DECISION_ROWS = 512
+DECISION_VALUES = 2**18
+
+
+class ConfusionReduction:
+    """Rows to confusion counts: how often each class was predicted as each, for each penalty.
+
+    The value has shape (p, k, k): penalty, true class, predicted class; int64, or float64 sums of
+    weights if rows have weights.
+
+    Parameters
+    ----------
+    decisions : Decisions
+        Of single-label targets.
+    n_classes : int
+    weighted : bool
+        Whether to count by the rows' weights.
+    """
+
+    shares_blocks = False
+
+    def __init__(self, decisions: Decisions, n_classes: int, weighted: bool) -> None:
+        self.decisions = decisions
+        self.n_classes = n_classes
+        self.weighted = weighted
+        self.block_rows = decision_rows(decisions)
+
+    def zero(self, n_threads: int) -> NDArray[Any]:
+        """Counts of no rows."""
+        k = self.n_classes
+        return np.zeros((self.decisions.shape[0], k, k), np.float64 if self.weighted else np.int64)
+
+    def add(self, total: NDArray[Any], block: Block) -> None:
+        """Count a block of rows."""
+        values = self.decisions(block)
+        codes = (values[:, :, 0] > 0) if values.shape[2] == 1 else values.argmax(axis=2)
+        p, k = self.decisions.shape[0], self.n_classes
+        cells = (np.arange(p) * k + block.labels.codes[:, None]) * k + codes
+        weights = None
+        if self.weighted and block.weights is not None:
+            weights = np.repeat(block.weights, p)
+        counts = np.bincount(cells.ravel(), weights, minlength=total.size)
+        total += counts.reshape(total.shape).astype(total.dtype, copy=False)
+
+    def finish(self, total: NDArray[Any]) -> NDArray[Any]:
+        """The counts."""
+        return total
+
+
+class SquaredErrorReduction:
+    """Rows to weighted squared errors of their decision values, for each penalty.
+
+    The value has shape (p, t + 1): sums of ``w e^2`` for each target, and last the sum of squares of
+    ``w e^2`` averaged over the targets.
+
+    Parameters
+    ----------
+    decisions : Decisions
+    n_classes : int
+    targets : slice
+        The classes that are targets.
+    """
+
+    shares_blocks = False
+
+    def __init__(self, decisions: Decisions, n_classes: int, targets: slice) -> None:
+        self.decisions = decisions
+        self.n_classes = n_classes
+        self.targets = targets
+        self.block_rows = decision_rows(decisions)
+
+    def zero(self, n_threads: int) -> NDArray[np.float64]:
+        """Errors of no rows."""
+        p, t = self.decisions.shape
+        return np.zeros((p, t + 1))
+
+    def add(self, total: NDArray[np.float64], block: Block) -> None:
+        """Add the errors of a block of rows."""
+        y = block.labels.indicator(self.n_classes)[:, None, self.targets]
+        errors = (self.decisions(block) - y) ** 2
+        if block.weights is not None:
+            errors *= block.weights[:, None, None]
+        total[:, :-1] += errors.sum(axis=0)
+        total[:, -1] += (errors.mean(axis=2) ** 2).sum(axis=0)
+
+    def finish(self, total: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The errors."""
+        return total
+
+
+class DecisionReduction:
+    """Rows to their decision values, as a list of arrays of shape (m, p, t) in row order."""
+
+    shares_blocks = False
+
+    def __init__(self, decisions: Decisions) -> None:
+        self.decisions = decisions
+        self.block_rows = decision_rows(decisions)
+
+    def zero(self, n_threads: int) -> list[NDArray[Any]]:
+        """Values of no rows."""
+        return []
+
+    def add(self, total: list[NDArray[Any]], block: Block) -> None:
+        """Add the values of a block of rows."""
+        total.append(self.decisions(block))
+
+    def finish(self, total: list[NDArray[Any]]) -> list[NDArray[Any]]:
+        """The values."""
+        return total
+
+
+def decision_rows(decisions: Decisions) -> int:
+    """Rows a block, for all of its decision values to stay in a thread's cache."""
+    return max(64, min(DECISION_ROWS, DECISION_VALUES // (decisions.shape[0] * decisions.shape[1])))

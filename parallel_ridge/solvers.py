@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 import scipy.linalg
+import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.linalg import blas, lapack
 from sklearn.exceptions import ConvergenceWarning
 
-from parallel_ridge.reductions import Moments, Rows, Triangle
+from parallel_ridge.reductions import SAMPLE_ROWS, Moments, QRReduction, Triangle, choose_shift
+from parallel_ridge.sources import Block, Source, Target
 from parallel_ridge.statistics import SufficientStatistics, as_float
 
 EPSILON = np.finfo(np.float64).eps
@@ -26,6 +28,8 @@ SUM_NOISE = 1e-12
 # bound on the error, the condition number times EPSILON, is reached by the worst right-hand side
 # only; the limit bets on the error being a twentieth of it.
 CONDITION_LIMIT = 1e9
+# Scores need fewer digits than weights: what the limit loses is in directions that hardly any row has.
+SEARCH_LIMIT = 1e12
 # More penalties than this and one eigendecomposition costs less than a Cholesky for each: it was
 # measured at 8 times a Cholesky for 784 features.
 EIGEN_FROM = 8
@@ -101,28 +105,59 @@ def n_targets(n_classes: int, multilabel: bool) -> slice:
 
 
 @dataclass(frozen=True)
-class Eigen:
-    """Eigenvalues and vectors of a penalised system, without its constant columns.
+class Spectrum:
+    """Principal axes of a penalised system, which give the weights for any penalty.
+
+    In the coordinates ``a = (x - means) @ axes`` the sum of squares and the penalty are both
+    diagonal.
 
     Attributes
     ----------
-    values : ndarray of shape (m,), ascending
-    vectors : ndarray of shape (m, m)
-    root : ndarray of shape (m,)
-        Roots of the penalties.
-    varies : ndarray of shape (d,) of bool
-        Columns that are not constant.
+    values : ndarray of shape (m,)
+        Sums of squares along each axis, and ``base``; those that are rounding are ``base``.
+    base : float
+        Penalty that is part of ``values``.
+    axes : ndarray of shape (d, m)
+        Rows of constant columns are zero.
+    rotated : ndarray of shape (t, m)
+        The right-hand sides in the axes.
+    means, target_means : ndarray of shape (d,), (t,)
+    weight_sum : float
+    problem : Problem
     """
 
     values: NDArray[np.float64]
-    vectors: NDArray[np.float64]
-    root: NDArray[np.float64]
-    varies: NDArray[np.bool_]
+    base: float
+    axes: NDArray[np.float64]
+    rotated: NDArray[np.float64]
+    means: NDArray[np.float64]
+    target_means: NDArray[np.float64]
+    weight_sum: float
+    problem: Problem
 
-    @property
-    def noise(self) -> float:
-        """Eigenvalues up to here are rounding."""
-        return float(len(self.values) * EPSILON * max(self.values.max(initial=0.0), 0.0))
+    def inverse(self, alphas: Sequence[float]) -> NDArray[np.float64]:
+        """One over sums of squares and penalty, shape (len(alphas), m); 0 for axes with neither."""
+        penalties = [self.problem.penalty(alpha, self.weight_sum) for alpha in alphas]
+        divisor = self.values + (np.array(penalties) - self.base)[:, None]
+        return np.divide(1.0, divisor, out=np.zeros_like(divisor), where=divisor > 0.0)
+
+    def weights(self, alphas: Sequence[float]) -> list[Weights]:
+        """Weights for each penalty: the solution of least norm where there are many."""
+        filtered = self.inverse(alphas)[:, None] * self.rotated
+        p, t, m = filtered.shape
+        coefs = (filtered.reshape(p * t, m) @ self.axes.T).reshape(p, t, len(self.axes))
+        return [
+            with_intercept(coef, self.means, self.target_means, self.problem.fit_intercept)
+            for coef in coefs
+        ]
+
+    def condition(self, alpha: float) -> float:
+        """Condition number, for this penalty, that governs the error of axes found as one."""
+        if not len(self.values):
+            return 1.0
+        penalty = self.problem.penalty(alpha, self.weight_sum) - self.base
+        smallest = self.values.min() + penalty
+        return float((self.values.max() + penalty) / smallest) if smallest > 0.0 else np.inf
 
 
 class NormalEquations:
@@ -186,7 +221,9 @@ class NormalEquations:
         if problem.standardize:
             self.penalties = np.where(variances > 0.0, variances / n, 1.0)
 
-    def solve_cholesky(self, alpha: float, overwrite: bool = False) -> Weights:
+    def solve_cholesky(
+        self, alpha: float, overwrite: bool = False, limit: float = CONDITION_LIMIT
+    ) -> Weights:
         """Weights by a Cholesky factorisation of the system scaled to a unit diagonal.
 
         The error of that solve is governed by the condition number after scaling (Higham, Accuracy
@@ -196,35 +233,18 @@ class NormalEquations:
         Raises
         ------
         IllConditioned
-            If the condition number exceeds `CONDITION_LIMIT`.
+            If the condition number exceeds ``limit``.
         """
-        penalty = self.problem.penalty(alpha, self.weight_sum) * self.penalties
-        diagonal = self.gram.diagonal() + penalty
-        diagonal[diagonal <= 0.0] = 1.0  # a constant column with no penalty: weight zero
-        scale = 1.0 / np.sqrt(diagonal)
-        system = self.gram if overwrite else self.gram.copy()
-        norm = np.zeros(len(system))
-        for rows in _row_blocks(len(system)):
-            part = np.triu(system[rows, rows.start :]) * scale[rows, None]
-            part *= scale[rows.start :]
-            part.flat[:: part.shape[1] + 1] = 1.0
-            system[rows, rows.start :] = part
-            np.abs(part, out=part)
-            norm[rows.start :] += part.sum(axis=0)
-            norm[rows] += part.sum(axis=1) - 1.0
-        factor, info = lapack.dpotrf(system.T, lower=1, clean=0, overwrite_a=1)
-        if info > 0:
-            raise IllConditioned(np.inf)
-        reciprocal, _ = lapack.dpocon(factor, norm.max(), uplo="L")
-        if reciprocal * CONDITION_LIMIT < 1.0:
-            raise IllConditioned(1.0 / reciprocal if reciprocal else np.inf)
+        factor, scale = self._factor(alpha, overwrite, limit)
         solution, _ = lapack.dpotrs(factor, (self.rhs * scale).T, lower=1, overwrite_b=1)
-        return self._weights(solution.T * scale)
+        return with_intercept(
+            solution.T * scale, self.means, self.target_means, self.problem.fit_intercept
+        )
 
-    def eigen(self, overwrite: bool = False) -> Eigen:
-        """Eigendecomposition of the system in the metric of its penalty; ``9 d^3`` multiplications.
+    def spectrum(self, overwrite: bool = False) -> Spectrum:
+        """Axes by an eigendecomposition in the metric of the penalty; ``9 d^3`` multiplications.
 
-        Constant columns have no part in it.
+        The error of small values is relative to the largest one.
         """
         varies = ~self.constant
         root = np.sqrt(self.penalties[varies])
@@ -236,32 +256,123 @@ class NormalEquations:
         values, vectors = scipy.linalg.eigh(
             system.T, lower=True, overwrite_a=True, check_finite=False, driver="evd"
         )
-        return Eigen(values, vectors, root, varies)
+        values[values <= len(values) * EPSILON * values.max(initial=0.0)] = 0.0
+        return self._spectrum(values, 0.0, vectors)
 
-    def solve_eigen(self, eigen: Eigen, alpha: float) -> Weights:
-        """Weights from the eigendecomposition, which serves any penalty.
+    def spectrum_of_factor(self, alpha: float) -> Spectrum:
+        """Axes by singular values of the Cholesky factor, for penalties from ``alpha`` up.
 
-        Directions whose eigenvalue is rounding (and, without a penalty, would divide by it) are
-        left out, which gives the solution of least norm.
+        The error of small values is relative to the root of the condition number: some two times
+        the work of `spectrum`, for half as many digits lost.
+
+        Raises
+        ------
+        IllConditioned
+            If the condition number after scaling exceeds `SEARCH_LIMIT`.
+
+        References
+        ----------
+        Demmel and Veselic (1992), Jacobi's method is more accurate than QR, doi:10.1137/0613074,
+        for the Cholesky factor as the start.
         """
-        values = np.where(eigen.values <= eigen.noise, 0.0, eigen.values)
-        divisor = values + self.problem.penalty(alpha, self.weight_sum)
-        inverse = np.divide(1.0, divisor, out=np.zeros_like(divisor), where=divisor > 0.0)
-        rotated = (self.rhs[:, eigen.varies] / eigen.root) @ eigen.vectors
-        coef = np.zeros_like(self.rhs)
-        coef[:, eigen.varies] = (rotated * inverse) @ eigen.vectors.T / eigen.root
-        return self._weights(coef)
+        factor, scale = self._factor(alpha, False, SEARCH_LIMIT)
+        varies = ~self.constant
+        root = np.sqrt(self.penalties[varies])
+        factor = np.tril(factor)[np.ix_(varies, varies)] / (scale[varies] * root)[:, None]
+        vectors, values, _ = scipy.linalg.svd(factor, overwrite_a=True, check_finite=False)
+        return self._spectrum(values**2, self.problem.penalty(alpha, self.weight_sum), vectors)
 
-    def eigen_condition(self, eigen: Eigen, alpha: float) -> float:
-        """Condition number that governs the error of `solve_eigen`."""
-        if not len(eigen.values):
-            return 1.0
+    def condition_bound(self, alpha: float) -> float:
+        """An upper bound of the condition number in the metric of the penalty."""
         penalty = self.problem.penalty(alpha, self.weight_sum)
-        smallest = max(eigen.values[0], 0.0) + penalty
-        return float((eigen.values[-1] + penalty) / smallest) if smallest > 0.0 else np.inf
+        trace = float((self.gram.diagonal() / self.penalties).sum())  # no eigenvalue is larger
+        return trace / penalty + 1.0 if penalty else np.inf
 
-    def _weights(self, coef: NDArray[np.float64]) -> Weights:
-        return with_intercept(coef, self.means, self.target_means, self.problem.fit_intercept)
+    def path(
+        self, alphas: Sequence[float], solver: str = "auto", limit: float = CONDITION_LIMIT
+    ) -> tuple[list[Weights], str]:
+        """Weights for each of several penalties, and the solver that gave them.
+
+        One eigendecomposition serves many penalties; small ones, for which it is not accurate
+        enough, get a Cholesky each, as do few penalties.
+
+        Raises
+        ------
+        IllConditioned
+            If neither is accurate enough for one of them.
+        """
+        spectrum = None
+        if solver == "eigen" or (solver == "auto" and len(alphas) > EIGEN_FROM):
+            spectrum = self.spectrum()
+        conditions = [spectrum.condition(alpha) if spectrum else np.inf for alpha in alphas]
+        if solver == "eigen" and max(conditions) > limit:
+            raise IllConditioned(max(conditions))
+        by_axes = [alpha for alpha, c in zip(alphas, conditions, strict=True) if c <= limit]
+        found = iter(spectrum.weights(by_axes) if spectrum else ())
+        path = [
+            # The scaling that Cholesky allows makes it the more accurate of the two.
+            next(found) if condition <= limit else self.solve_cholesky(alpha, limit=limit)
+            for alpha, condition in zip(alphas, conditions, strict=True)
+        ]
+        return path, "eigen" if spectrum else "cholesky"
+
+    def _factor(
+        self, alpha: float, overwrite: bool, limit: float
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Lower Cholesky factor of ``scale (G + alpha P) scale``, which has a unit diagonal."""
+        penalty = self.problem.penalty(alpha, self.weight_sum) * self.penalties
+        diagonal = self.gram.diagonal() + penalty
+        diagonal[diagonal <= 0.0] = 1.0  # a constant column with no penalty: weight zero
+        scale = 1.0 / np.sqrt(diagonal)
+        system = self.gram if overwrite else np.empty_like(self.gram)
+        norm = np.zeros(len(system))
+        for rows in _row_blocks(len(system)):
+            part = np.triu(self.gram[rows, rows.start :])
+            part *= scale[rows, None]
+            part *= scale[rows.start :]
+            part.flat[:: part.shape[1] + 1] = 1.0
+            system[rows, rows.start :] = part
+            _add_symmetric(norm, rows, part)
+        return _cholesky(system, norm, limit), scale
+
+    def _spectrum(
+        self, values: NDArray[np.float64], base: float, vectors: NDArray[np.float64]
+    ) -> Spectrum:
+        varies = ~self.constant
+        axes = np.zeros((len(varies), len(values)))
+        np.divide(vectors, np.sqrt(self.penalties[varies])[:, None], out=vectors)
+        axes[varies] = vectors
+        return Spectrum(
+            values,
+            base,
+            axes,
+            self.rhs @ axes,
+            self.means,
+            self.target_means,
+            self.weight_sum,
+            self.problem,
+        )
+
+
+def _add_symmetric(norm: NDArray[np.float64], rows: slice, part: NDArray[np.float64]) -> None:
+    """Add to column sums of magnitudes what a row block of an upper triangle brings; uses it up."""
+    np.abs(part, out=part)
+    norm[rows.start :] += part.sum(axis=0)
+    part.flat[:: part.shape[1] + 1] = 0.0
+    norm[rows] += part.sum(axis=1)
+
+
+def _cholesky(
+    system: NDArray[np.float64], norm: NDArray[np.float64], limit: float
+) -> NDArray[np.float64]:
+    """Lower factor of a C-ordered upper triangle, in its memory; its condition is estimated."""
+    factor, info = lapack.dpotrf(system.T, lower=1, clean=0, overwrite_a=1)
+    if info > 0:
+        raise IllConditioned(np.inf)
+    reciprocal, _ = lapack.dpocon(factor, norm.max(initial=0.0), uplo="L")
+    if reciprocal * limit < 1.0:
+        raise IllConditioned(1.0 / reciprocal if reciprocal else np.inf)
+    return factor
 
 
 def with_intercept(
@@ -288,49 +399,29 @@ def solve_path(
     -------
     weights : list of Weights
     solver : {"cholesky", "eigen"}
-        The one that was used (the eigendecomposition, if both were). One eigendecomposition
-        serves many penalties; small ones, for which it is not accurate enough, get a Cholesky
-        each. Where that is not either, there is an `IllConditionedWarning`.
+        The one that was used (the eigendecomposition, if both were). Where neither is accurate,
+        there is an `IllConditionedWarning`.
     """
     system = NormalEquations(statistics, problem)
-    eigen: Eigen | None = None
-    if solver == "eigen" or (solver == "auto" and len(alphas) > EIGEN_FROM):
-        eigen = system.eigen()
-    path, used, worst = [], "eigen" if eigen else "cholesky", 0.0
-    for alpha in alphas:
-        condition = system.eigen_condition(eigen, alpha) if eigen else np.inf
-        if condition > CONDITION_LIMIT:
-            # The scaling that Cholesky allows makes it the more accurate of the two.
-            try:
-                if solver == "eigen":
-                    raise IllConditioned(condition)
-                path.append(system.solve_cholesky(alpha))
-                continue
-            except IllConditioned as error:
-                worst, used = max(worst, error.condition), "eigen"
-                eigen = eigen or system.eigen()
-        assert eigen is not None
-        path.append(system.solve_eigen(eigen, alpha))
-    if worst:
-        warn_caller(
-            f"The system is ill-conditioned (condition number {worst:.1e}): its solution has fewer "
-            "than 8 digits. An eigendecomposition left out the directions that rounding has "
-            "swallowed. Raise alpha, or fit on the rows with solver='svd'.",
-            IllConditionedWarning,
-        )
-    return path, used
+    try:
+        return system.path(alphas, solver)
+    except IllConditioned as error:
+        condition = error.condition
+    warn_caller(
+        f"The system is ill-conditioned (condition number {condition:.1e}): its solution has fewer "
+        "than 8 digits. An eigendecomposition left out the directions that rounding has "
+        "swallowed. Raise alpha, or fit on the rows with solver='svd'.",
+        IllConditionedWarning,
+    )
+    return system.spectrum(overwrite=True).weights(alphas), "eigen"
 
 
-def solve_svd(
-    triangle: Triangle,
-    shift: NDArray[np.float64],
-    alpha: float,
-    weight_sum: float,
-    problem: Problem,
-) -> Weights:
-    """Weights from the R factor of the rows, by its singular value decomposition.
+def spectrum_of_rows(
+    triangle: Triangle, shift: NDArray[np.float64], weight_sum: float, problem: Problem
+) -> Spectrum:
+    """Axes by the singular value decomposition of the R factor of the rows.
 
-    The most accurate solver: nothing is squared. Singular values that are rounding are left out.
+    The most accurate way: nothing is squared. Singular values that are rounding are left out.
 
     Parameters
     ----------
@@ -354,14 +445,30 @@ def solve_svd(
     means += shift
     U, s, Vt = scipy.linalg.svd(A / scale, full_matrices=False, check_finite=False)
     s[s <= max(A.shape) * EPSILON * s.max(initial=0.0)] = 0.0
-    divisor = s**2 + problem.penalty(alpha, weight_sum)
-    filtered = np.divide(s, divisor, out=np.zeros_like(s), where=s > 0.0)
-    coef = (Vt.T @ (filtered[:, None] * (U.T @ B))).T / scale
-    return with_intercept(coef, means, target_means, problem.fit_intercept)
+    rotated = (s[:, None] * (U.T @ B)).T
+    return Spectrum(
+        s**2, 0.0, Vt.T / scale[:, None], rotated, means, target_means, weight_sum, problem
+    )
+
+
+def fold_spectrum(
+    fold: Callable[..., Any], source: Source, target: Target, problem: Problem
+) -> Spectrum:
+    """Axes of the rows of a source, by a QR fold: see `spectrum_of_rows`."""
+    shift = np.zeros(source.n_features)
+    if problem.fit_intercept:  # sparse rows too: blocks of them are made dense
+        shift = choose_shift(source.sample(SAMPLE_ROWS))
+    k = len(target.classes)
+    triangle = fold(QRReduction(k, shift, bool(problem.fit_intercept)), source)
+    first = source.n_features + 1
+    triangle.R = np.hstack(
+        [triangle.R[:, :first], triangle.R[:, first:][:, n_targets(k, target.multilabel)]]
+    )
+    return spectrum_of_rows(triangle, shift, source.weight_sum(), problem)
 
 
 def solve_dual(
-    rows: Rows, n_classes: int, multilabel: bool, alpha: float, problem: Problem
+    blocks: Sequence[Block], n_classes: int, multilabel: bool, alpha: float, problem: Problem
 ) -> Weights:
     """Weights by the dual system ``(Z Z^T + alpha I) u = y``, ``w = Z^T u``, for n < d.
 
@@ -377,7 +484,6 @@ def solve_dual(
     ----------
     Saunders, Gammerman and Vovk (1998), Ridge regression learning algorithm in dual variables.
     """
-    blocks = rows.blocks
     d = blocks[0].X.shape[1]
     weights = np.concatenate(
         [np.ones(b.X.shape[0]) if b.weights is None else b.weights for b in blocks]
@@ -418,16 +524,55 @@ def solve_dual(
         # lacks too. Filling it keeps a small alpha from making the system look singular.
         fill = K.trace() / len(K) / total
         blas.dsyr(fill, roots, a=K.T, lower=1, overwrite_a=1)
-    norm = np.abs(np.triu(K)).sum(axis=0) + np.abs(np.triu(K, 1)).sum(axis=1)
-    factor, info = lapack.dpotrf(K.T, lower=1, clean=0, overwrite_a=1)
-    if info > 0:
-        raise IllConditioned(np.inf)
-    reciprocal, _ = lapack.dpocon(factor, norm.max(), uplo="L")
-    if reciprocal * CONDITION_LIMIT < 1.0:
-        raise IllConditioned(1.0 / reciprocal if reciprocal else np.inf)
-    dual, _ = lapack.dpotrs(factor, rhs, lower=1)
+    norm = np.zeros(len(K))
+    for rows in _row_blocks(len(K)):
+        _add_symmetric(norm, rows, np.triu(K[rows, rows.start :]))
+    dual, _ = lapack.dpotrs(_cholesky(K, norm, CONDITION_LIMIT), rhs, lower=1)
     coef = sum(z(i).T @ dual[parts[i]] for i in range(len(blocks))).T / scale
     return with_intercept(coef, means, target_means, problem.fit_intercept)
+
+
+def row_coordinates(
+    blocks: Sequence[Block], weights: NDArray[np.float64] | None, problem: Problem
+) -> NDArray[np.float64]:
+    """Rows in an orthonormal basis of the space that they span, where n < d; shape (n, n).
+
+    Inner products and distances of rows stay as they are, and so do all answers of a ridge problem:
+    ``X^T = Q R`` gives ``X = R^T Q^T``. Nothing is squared. Memory is n x n and some columns of the
+    rows; time ``2 n^2 d``.
+
+    Parameters
+    ----------
+    blocks : sequence of Block
+        The rows.
+    weights : ndarray of shape (n,), or None
+        By which means and variances are taken.
+    problem : Problem
+        Rows are centred if it has an intercept, and features scaled if they are standardised.
+    """
+    n, d = sum(block.X.shape[0] for block in blocks), blocks[0].X.shape[1]
+    sparse = not isinstance(blocks[0].X, np.ndarray)
+    by_column = sp.vstack([block.X for block in blocks]).tocsc() if sparse else None
+    R = np.zeros((0, n))
+    for first in range(0, d, max(n, 512)):
+        columns = slice(first, min(first + max(n, 512), d))
+        if by_column is not None:
+            X = by_column[:, columns].toarray().astype(np.float64)
+        else:
+            X = np.vstack([block.X[:, columns] for block in blocks]).astype(np.float64)
+        away = X - X[0]  # about the first row, constant columns become exact zeros
+        means = X[0] + np.average(away, axis=0, weights=weights)
+        stack = np.empty((len(R) + X.shape[1], n), order="F")
+        stack[: len(R)] = R
+        rows = stack[len(R) :]
+        rows[:] = (X - means if problem.fit_intercept else X).T
+        if problem.standardize:
+            deviation = np.sqrt(np.average((X - means) ** 2, axis=0, weights=weights))
+            varies = deviation > 8 * EPSILON * np.abs(means)
+            rows[varies] /= deviation[varies, None]
+        (R,) = scipy.linalg.qr(stack, mode="r", overwrite_a=True, check_finite=False)
+        R = R[:n].copy()
+    return np.ascontiguousarray(R.T)
 
 
 def solve_conjugate_gradients(

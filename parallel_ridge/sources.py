@@ -32,11 +32,18 @@ class Labels:
     def __len__(self) -> int:
         return len(self.codes) if self.indptr is None else len(self.indptr) - 1
 
-    def __getitem__(self, rows: slice) -> Labels:
+    def __getitem__(self, rows: slice | NDArray[np.intp]) -> Labels:
         if self.indptr is None:
             return Labels(self.codes[rows])
-        indptr = self.indptr[rows.start : rows.stop + 1]
-        return Labels(self.codes[indptr[0] : indptr[-1]], indptr - indptr[0])
+        if isinstance(rows, slice):
+            indptr = self.indptr[rows.start : rows.stop + 1]
+            return Labels(self.codes[indptr[0] : indptr[-1]], indptr - indptr[0])
+        lengths = np.diff(self.indptr)[rows]
+        indptr = np.concatenate([[0], np.cumsum(lengths)])
+        return Labels(
+            self.codes[np.repeat(self.indptr[rows] - indptr[:-1], lengths) + np.arange(indptr[-1])],
+            indptr,
+        )
 
     def indicator(self, n_classes: int) -> NDArray[np.float64]:
         """Matrix of shape (n, n_classes) of +1 where a row has a class, -1 where not."""
@@ -48,21 +55,26 @@ class Labels:
 
 @dataclass(frozen=True)
 class Block:
-    """Consecutive rows of a source.
+    """Some rows of a source.
 
     Attributes
     ----------
-    start : int
-        Position of the first row in the source, for error messages.
+    rows : slice or ndarray of int
+        Their positions, for error messages.
     X : ndarray or CSR matrix of shape (m, d)
     labels : Labels
     weights : ndarray of shape (m,), float64, or None
     """
 
-    start: int
+    rows: slice | NDArray[np.intp]
     X: Any
     labels: Labels
     weights: NDArray[np.float64] | None
+
+    def position(self, row: int) -> int:
+        """Position, among all rows, of one of the block's."""
+        start = self.rows.start + row if isinstance(self.rows, slice) else self.rows[row]
+        return int(start)
 
 
 class Source(Protocol):
@@ -95,14 +107,23 @@ class ArraySource:
     X : ndarray or CSR matrix of shape (n, d)
     labels : Labels of n rows
     weights : ndarray of shape (n,), float64, or None
+    rows : ndarray of int, default=None
+        Positions of the rows that are meant, gathered block by block; all, when None.
     """
 
-    def __init__(self, X: Any, labels: Labels, weights: NDArray[np.float64] | None = None) -> None:
+    def __init__(
+        self,
+        X: Any,
+        labels: Labels,
+        weights: NDArray[np.float64] | None = None,
+        rows: NDArray[np.intp] | None = None,
+    ) -> None:
         self.sparse = sp.issparse(X)
         self.X = _canonical(X) if self.sparse else X
         self.labels = labels
         self.weights = weights
-        self.n_rows, self.n_features = X.shape
+        self.rows = rows
+        self.n_rows, self.n_features = X.shape[0] if rows is None else len(rows), X.shape[1]
         self.dtype = X.dtype
 
     @property
@@ -110,26 +131,60 @@ class ArraySource:
         """Whether rows have weights."""
         return self.weights is not None
 
+    def take(
+        self, rows: NDArray[np.intp] | None, weights: NDArray[np.float64] | None
+    ) -> ArraySource:
+        """Source of some of the rows of ``X`` (all, when None), with other weights.
+
+        Parameters
+        ----------
+        rows : ndarray of int, or None
+        weights : ndarray of shape (n,), or None
+            One for each row of ``X``.
+        """
+        return ArraySource(self.X, self.labels, weights, rows)
+
     def blocks(self, n_rows: int) -> Iterator[Block]:
         """Blocks of ``n_rows`` rows, the last perhaps fewer."""
         for start in range(0, self.n_rows, n_rows):
-            rows = slice(start, min(start + n_rows, self.n_rows))
+            rows = self._range(start, min(start + n_rows, self.n_rows))
             weights = None if self.weights is None else self.weights[rows]
-            yield Block(start, take_rows(self.X, rows), self.labels[rows], weights)
+            yield Block(rows, take_rows(self.X, rows), self.labels[rows], weights)
 
     def sample(self, n_rows: int) -> NDArray[Any]:
         """At most ``n_rows`` dense rows, spread evenly over the source."""
-        rows = self.X[:: max(1, -(-self.n_rows // n_rows))]
+        step = max(1, -(-self.n_rows // n_rows))
+        rows = self.X[::step] if self.rows is None else self.X[self.rows[::step]]
         return rows.toarray() if self.sparse else np.asarray(rows)
+
+    def row_labels(self) -> Labels:
+        """Labels of the rows that are meant."""
+        return self.labels if self.rows is None else self.labels[self.rows]
+
+    def row_weights(self) -> NDArray[np.float64] | None:
+        """Weights of the rows that are meant."""
+        return (
+            self.weights if self.weights is None or self.rows is None else self.weights[self.rows]
+        )
 
     def weight_sum(self) -> float:
         """Sum of the rows' weights."""
-        return float(self.n_rows) if self.weights is None else float(self.weights.sum())
+        weights = self.row_weights()
+        return float(self.n_rows) if weights is None else float(weights.sum())
+
+    def _range(self, start: int, stop: int) -> slice | NDArray[np.intp]:
+        if self.rows is None:
+            return slice(start, stop)
+        rows = self.rows[start:stop]
+        first, last = int(rows[0]), int(rows[-1])
+        if last - first == len(rows) - 1 and (np.diff(rows) == 1).all():  # no need to gather
+            return slice(first, last + 1)
+        return rows
 
 
-def take_rows(X: Any, rows: slice) -> Any:
-    """Rows of an array, or of a CSR matrix, without a copy of its values."""
-    if not sp.issparse(X):
+def take_rows(X: Any, rows: slice | NDArray[np.intp]) -> Any:
+    """Rows of an array or a CSR matrix; those of a slice without a copy of their values."""
+    if not sp.issparse(X) or not isinstance(rows, slice):
         return X[rows]
     indptr = X.indptr[rows.start : rows.stop + 1]
     part = slice(indptr[0], indptr[-1])

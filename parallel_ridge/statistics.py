@@ -346,15 +346,16 @@ class SufficientStatistics:
         overflows = sign > 0 and a.exact and b.exact and _largest(a) + _largest(b) >= 2**62
         if overflows:  # |sum| <= the largest diagonal element, by Cauchy and Schwarz
             a, b = a.to_float(), b.to_float()
+        combine = np.add if sign > 0 else np.subtract
         return replace(
             a,
             n_samples=a.n_samples + sign * b.n_samples,
             weight_sum=a.weight_sum + sign * b.weight_sum,
-            feature_sums=a.feature_sums + sign * b.feature_sums,
-            gram=a.gram + sign * b.gram,
-            class_counts=a.class_counts + sign * b.class_counts,
-            class_weights=a.class_weights + sign * b.class_weights,
-            class_sums=a.class_sums + sign * b.class_sums,
+            feature_sums=combine(a.feature_sums, b.feature_sums),
+            gram=combine(a.gram, b.gram),
+            class_counts=combine(a.class_counts, b.class_counts),
+            class_weights=combine(a.class_weights, b.class_weights),
+            class_sums=combine(a.class_sums, b.class_sums),
             dtype=np.promote_types(a.dtype, b.dtype),
             feature_names=b.feature_names if a.feature_names is None else a.feature_names,
         )
@@ -362,7 +363,7 @@ class SufficientStatistics:
     def to_float(self) -> SufficientStatistics:
         """Copy whose sums are float64."""
         return replace(
-            self.copy(),
+            self,
             feature_sums=self.feature_sums.astype(np.float64),
             gram=self.gram.astype(np.float64),
             class_sums=self.class_sums.astype(np.float64),
@@ -515,15 +516,14 @@ def _from_arrays(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Suf
         raise ValueError(f"feature_names has shape {names.shape}; expected {(d,)}")
     gram = np.zeros((d, d), dtype=totals)
     gram[np.triu_indices(d)] = arrays["triangle"]
-    classes = arrays["classes"]
     return SufficientStatistics(
-        n_samples=int(header["n_samples"]),
-        weight_sum=float(header["weight_sum"]),
+        n_samples=n_samples,
+        weight_sum=weight_sum,
         shift=arrays["shift"],
         feature_sums=arrays["feature_sums"],
         gram=gram,
         classes=classes.astype(object) if header["labels_are_objects"] else classes,
-        class_counts=arrays["class_counts"],
+        class_counts=counts,
         class_weights=arrays["class_weights"],
         class_sums=arrays["class_sums"],
         dtype=dtype,

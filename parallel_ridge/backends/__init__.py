@@ -53,7 +53,7 @@ def get_backend(backend: str | Backend = "auto", n_jobs: int | None = None) -> B
         if isinstance(backend, Backend):
             return backend
         raise TypeError(
-            f"backend must be a name or have the methods fold and map; got {backend!r}."
+            f"backend must be a name or have the methods fold, map and solve_threads; got {backend!r}."
         )
     name = "openmp" if backend == "auto" else backend
     entry = _registry.get(name)

@@ -37,12 +37,11 @@ class OpenMPBackend:
     """
 
     n_jobs: int | None = None
-    name = "openmp"
 
     def fold(self, reduction: Reduction[Any, V], source: Source) -> V:
         """Fold `reduction` over `source`; float sums have the same bits for any number of threads."""
         n_threads = self.n_threads()
-        with blas_threads(n_threads):
+        with blas_threads(n_threads if reduction.shares_blocks else 1):
             return fold_blocks(reduction, source, n_threads)
 
     def map(self, function: Callable[[T], S], items: Iterable[T]) -> list[S]:

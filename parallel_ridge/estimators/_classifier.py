@@ -1,0 +1,341 @@
+"""One penalty: fit, partial_fit and fit_statistics."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.utils.metaestimators import available_if
+
+from parallel_ridge import solvers
+from parallel_ridge.backends import Backend
+from parallel_ridge.backends.openmp import blas_threads
+from parallel_ridge.estimators._base import (
+    ROW_SOLVERS,
+    STATISTICS_SOLVERS,
+    BaseRidgeClassifier,
+    check_alpha,
+    check_choice,
+    forget_fit,
+    times_class_weights,
+    unchanged_on_error,
+)
+from parallel_ridge.reductions import StatisticsReduction, coefficient_dtype
+from parallel_ridge.solvers import warn_caller
+from parallel_ridge.sources import ArraySource, Target
+from parallel_ridge.statistics import SufficientStatistics
+
+SOLVERS = STATISTICS_SOLVERS + ROW_SOLVERS
+
+
+def _statistics_suffice(estimator: ParallelRidgeClassifier) -> bool:
+    """Whether the solver can do without rows; `available_if` shows the message if not."""
+    if estimator.solver in ROW_SOLVERS:
+        raise AttributeError(
+            f"partial_fit keeps statistics, and solver={estimator.solver!r} needs rows; choose one "
+            f"of {STATISTICS_SOLVERS}."
+        )
+    return True
+
+
+class ParallelRidgeClassifier(BaseRidgeClassifier):
+    """Ridge classifier whose fit is one parallel pass over the rows and a small solve.
+
+    Minimises ``sum_i w_i (y_i - <x_i, w> - b)^2 + alpha ||w||^2`` for each class, with targets coded
+    +1 and -1, and predicts the class with the largest decision value. Gives the answers of
+    :class:`sklearn.linear_model.RidgeClassifier`, and takes its place.
+
+    Parameters
+    ----------
+    alpha : float, default=1.0
+        Penalty, not negative; in units of squared features.
+    fit_intercept : bool, default=True
+        Whether to fit ``b``, unpenalised.
+    class_weight : dict, list of dict, "balanced" or None, default=None
+        Weights of the classes, multiplied on ``sample_weight``, as in scikit-learn. A list holds a
+        dict for each label of multilabel targets.
+    standardize : bool, default=False
+        Penalise the weights of features scaled to unit variance: the same as a
+        :class:`~sklearn.preprocessing.StandardScaler` before it (with the samples' weights, and
+        ``with_mean=fit_intercept``), with ``coef_`` on the original scale and no extra pass.
+    objective : {"sum", "mean"}, default="sum"
+        ``"mean"`` divides the loss by the sum of weights, so that ``alpha`` is the lambda of
+        ``X^T X + N lambda I``. ``"sum"`` is scikit-learn's.
+    solver : {"auto", "cholesky", "eigen", "svd", "dual", "cg"}, default="auto"
+        - ``"cholesky"`` and ``"eigen"`` factorise the d x d system of the sufficient statistics.
+        - ``"dual"`` the n x n system of the rows, for fewer rows than features.
+        - ``"svd"`` never squares the condition number; it needs a QR of the rows, some ten times
+          the work.
+        - ``"cg"`` iterates, a pass over the rows each time, and needs no such matrix.
+        - ``"auto"`` takes ``"dual"`` where n < d, else ``"cholesky"``; ``"cg"`` where both exceed
+          20,000 (for sparse rows: where d does). If a factorisation would lose more than 8 digits,
+          it warns and takes ``"svd"``. ``solver_`` names the one that was used.
+    backend : str or Backend, default="auto"
+        Where the pass over the rows runs: ``"openmp"`` (``"auto"``) or a registered name, or a
+        configuration object.
+    n_jobs : int, default=None
+        Threads; None is all cores that this process may use, -1 all cores.
+    memory : str, path or joblib.Memory, default=None
+        Where to keep statistics on disk, by the content of the rows, labels and weights, so that a
+        search over ``alpha`` forms each Gram matrix once, in whatever process. None keeps none.
+    store_statistics : bool, default=False
+        Keep ``statistics_``, d x d numbers, for :meth:`coef_path` and further :meth:`partial_fit`.
+    verbose : int, default=0
+        If positive, print the time of each step.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (d,) for two classes, or (k, d)
+        Weights; of the second class if there are two. float32 for float32 features, else float64.
+    intercept_ : ndarray of shape (1,) or (k,), or 0.0 without intercept
+    classes_ : ndarray of shape (k,)
+        Labels in ascending order; ``arange(k)`` for multilabel targets.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (d,) of str
+        Only if X had column names that are all strings.
+    n_iter_ : ndarray of shape (k,) of int, or None
+        Iterations, of ``solver="cg"``.
+    solver_ : str
+        The solver that was used.
+    statistics_ : SufficientStatistics
+        Only with ``store_statistics=True`` and after :meth:`partial_fit`.
+
+    Notes
+    -----
+    A fit of n rows and d features costs ``n d^2 / 2`` multiplications on all cores and ``d^3 / 3``
+    for the solve (``n^2 d`` if n < d), and ``O(d^2)`` memory beyond the data, which is neither
+    copied nor converted whole. Integer rows are summed exactly.
+
+    References
+    ----------
+    Hoerl and Kennard (1970), Ridge regression: biased estimation for nonorthogonal problems,
+    doi:10.1080/00401706.1970.10488634. Clements, Cusworth and Maasakkers (2017), Parallelized image
+    recognition in Spark and MPI.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from parallel_ridge import ParallelRidgeClassifier
+    >>> X, y = load_digits(return_X_y=True)
+    >>> model = ParallelRidgeClassifier(alpha=1.0).fit(X[:1000], y[:1000])
+    >>> model.score(X[1000:], y[1000:]) > 0.85
+    True
+    """
+
+    def __init__(
+        self,
+        alpha: float = 1.0,
+        *,
+        fit_intercept: bool = True,
+        class_weight: dict[Any, float] | str | None = None,
+        standardize: bool = False,
+        objective: str = "sum",
+        solver: str = "auto",
+        backend: str | Backend = "auto",
+        n_jobs: int | None = None,
+        memory: Any = None,
+        store_statistics: bool = False,
+        verbose: int = 0,
+    ) -> None:
+        self.alpha = alpha
+        self.fit_intercept = fit_intercept
+        self.class_weight = class_weight
+        self.standardize = standardize
+        self.objective = objective
+        self.solver = solver
+        self.backend = backend
+        self.n_jobs = n_jobs
+        self.memory = memory
+        self.store_statistics = store_statistics
+        self.verbose = verbose
+
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Fit to rows and their labels.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n, d)
+            Rows. Arrays of float32, float64, integers or booleans are used as they are.
+        y : array-like of shape (n,), or indicator matrix of shape (n, k) for multilabel targets
+            Labels of any kind that sorts.
+        sample_weight : array-like of shape (n,), default=None
+            Weights, not negative. An integer weight is that many copies of the row.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For bad input or options; the message holds the offending value and where it stands.
+            The estimator stays as it was before the call.
+        """
+        with unchanged_on_error(self):
+            backend = self._check_options()
+            forget_fit(self)
+            source, target, y = self._read_to_fit(X, y, sample_weight)
+            weights = times_class_weights(source.weights, self.class_weight, y)
+            source = source.take(None, weights)
+            self.classes_ = target.classes
+            start = time.perf_counter()
+            with blas_threads(backend.solve_threads()):
+                solution, self.solver_ = self._solve(
+                    backend, source, target, self.alpha, self.solver
+                )
+            self._say(f"{source.n_rows} rows solved by {self.solver_}", start)
+            self._set_weights(solution, coefficient_dtype(source.dtype), target.multilabel)
+        return self
+
+    @available_if(_statistics_suffice)
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
+        """Add rows to those seen before, exactly: any batches give the fit to all of their rows.
+
+        After a :meth:`fit` that kept no statistics it starts anew, with a warning. Not available
+        for solvers that need the rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n, d)
+            More rows.
+        y : array-like of shape (n,) or (n, k)
+            Their labels.
+        classes : array-like of shape (k,), default=None
+            All labels there will ever be; then others are refused. If None in the first call,
+            labels that turn up later become classes.
+        sample_weight : array-like of shape (n,), default=None
+            Weights, not negative.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            As :meth:`fit`; also for ``class_weight="balanced"``, which later rows would change.
+            The estimator, statistics included, stays as it was before the call.
+        """
+        with unchanged_on_error(self):
+            backend = self._check_options()
+            if isinstance(self.class_weight, str):
+                raise ValueError(
+                    "class_weight='balanced' is not supported in partial_fit: later rows change the "
+                    "balance. Pass the weights of the classes as a dict, or sample_weight."
+                )
+            before = getattr(self, "statistics_", None)
+            if before is None and hasattr(self, "coef_"):
+                warn_caller(
+                    "The earlier fit kept no statistics, so partial_fit starts anew from these rows "
+                    "alone: to go on from a fit, set store_statistics=True before it.",
+                    UserWarning,
+                )
+            declared = getattr(self, "_declared_classes", None)
+            if classes is not None:
+                given = np.unique(np.asarray(classes))
+                known = declared if before is None else self.classes_
+                if known is not None and not np.array_equal(given, known):
+                    raise ValueError(
+                        f"classes={given.tolist()} differ from those of earlier calls, "
+                        f"{known.tolist()}."
+                    )
+                declared = given
+            source, target, y = self._read(
+                X, y, sample_weight, reset=before is None, classes=declared
+            )
+            class_weight = self._batch_weight(source, target)
+            source = source.take(None, times_class_weights(source.weights, class_weight, y))
+            reduction = StatisticsReduction.of(
+                source,
+                target,
+                shift=None if before is None or before.exact else before.shift,
+                centre=self.fit_intercept,
+                feature_names=getattr(self, "feature_names_in_", None),
+            )
+            statistics = backend.fold(reduction, source)
+            self._declared_classes = declared
+            self._fit_statistics(
+                backend, statistics if before is None else before + statistics, keep=True
+            )
+        return self
+
+    def fit_statistics(self, statistics: SufficientStatistics) -> Self:
+        """Fit to sufficient statistics, with no rows.
+
+        Parameters
+        ----------
+        statistics : SufficientStatistics
+            From :meth:`SufficientStatistics.from_data` or another estimator's ``statistics_``, or
+            sums and differences of such; left unchanged.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If ``class_weight`` is set (weights are part of the statistics), or if the solver needs
+            rows.
+        """
+        with unchanged_on_error(self):
+            backend = self._check_options()
+            if not isinstance(statistics, SufficientStatistics):
+                raise TypeError(
+                    f"statistics must be SufficientStatistics; got {type(statistics).__name__}."
+                )
+            if self.class_weight is not None:
+                raise ValueError(
+                    f"class_weight={self.class_weight!r} has no effect on statistics: weights go into "
+                    "their sums. Pass sample_weight to SufficientStatistics.from_data."
+                )
+            if self.solver not in STATISTICS_SOLVERS:
+                raise ValueError(
+                    f"solver={self.solver!r} needs rows; with statistics choose one of "
+                    f"{STATISTICS_SOLVERS}."
+                )
+            forget_fit(self)
+            self.n_features_in_ = statistics.n_features
+            if statistics.feature_names is not None:
+                self.feature_names_in_ = statistics.feature_names
+            self._fit_statistics(backend, statistics, keep=self.store_statistics)
+        return self
+
+    def _check_options(self) -> Backend:
+        check_alpha(self.alpha)
+        check_choice("solver", self.solver, SOLVERS)
+        return super()._check_options()
+
+    def _batch_weight(self, source: ArraySource, target: Target) -> Any:
+        """Weights of the classes that a batch has: scikit-learn refuses those of others."""
+        if not isinstance(self.class_weight, dict) or target.multilabel:
+            return self.class_weight
+        found = set(target.classes[np.unique(source.labels.codes)].tolist())
+        return {label: w for label, w in self.class_weight.items() if label in found}
+
+    def _fit_statistics(
+        self, backend: Backend, statistics: SufficientStatistics, keep: bool
+    ) -> None:
+        if statistics.n_classes < 2 and not statistics.multilabel:
+            raise ValueError(
+                f"The rows have one class only, {statistics.classes.tolist()}; a classifier needs at "
+                "least 2 classes. In partial_fit, pass classes in the first call."
+            )
+        if not statistics.weight_sum > 0:
+            raise ValueError("The statistics hold no rows with a positive weight.")
+        with blas_threads(backend.solve_threads()):
+            (weights,), self.solver_ = solvers.solve_path(
+                statistics, [self.alpha], self._problem(), self.solver
+            )
+        self.classes_ = statistics.classes
+        if keep:
+            self.statistics_ = statistics
+        self._set_weights(weights, statistics.dtype, statistics.multilabel)

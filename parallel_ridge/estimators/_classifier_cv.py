@@ -1,0 +1,368 @@
+"""Many penalties: a search that costs one pass, and probabilities."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from numbers import Integral
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.metaestimators import available_if
+
+from parallel_ridge.backends import Backend
+from parallel_ridge.backends.openmp import blas_threads
+from parallel_ridge.estimators._base import (
+    BaseRidgeClassifier,
+    check_alpha,
+    check_flag,
+    forget_fit,
+    times_class_weights,
+    unchanged_on_error,
+)
+from parallel_ridge.model_selection import (
+    Scoring,
+    Search,
+    Searcher,
+    Split,
+    make_splits,
+    probabilities,
+)
+from parallel_ridge.progress import progress
+from parallel_ridge.reductions import coefficient_dtype
+from parallel_ridge.solvers import warn_caller
+from parallel_ridge.sources import ArraySource
+
+
+def _has_probabilities(estimator: ParallelRidgeClassifierCV) -> bool:
+    if not estimator.probability:
+        raise AttributeError("predict_proba needs probability=True, set before fit.")
+    return True
+
+
+class ParallelRidgeClassifierCV(BaseRidgeClassifier):
+    """Ridge classifier that chooses its penalty by cross-validation, from one pass over the rows.
+
+    Gives the scores of a grid search over :class:`ParallelRidgeClassifier`, without fitting one: the
+    statistics of a training set are sums of those of the folds, and all penalties share one
+    factorisation. Leave-one-out has a closed form.
+
+    Parameters
+    ----------
+    alphas : array-like of shape (p,) or float, default=(0.1, 1.0, 10.0)
+        Penalties to try, not negative; positive for leave-one-out.
+    cv : int, splitter, iterable or None, default=None
+        None is leave-one-out. Else what scikit-learn takes: a number of (stratified) folds, a
+        splitter, or an iterable of (train, test) positions, which may overlap and leave rows out.
+    scoring : str, callable or None, default=None
+        The score to maximise.
+
+        - None: negative squared error of the decision values for leave-one-out, else accuracy; as
+          in :class:`sklearn.linear_model.RidgeClassifierCV`.
+        - ``"neg_mean_squared_error"``, ``"neg_root_mean_squared_error"`` and ``"r2"`` judge the
+          decision values against the targets +1 and -1 (not labels against labels).
+        - Any other scorer of scikit-learn: of labels, of decision values, or, with
+          ``probability=True``, of probabilities.
+        - A callable ``scorer(estimator, X, y)`` gets a stand-in for the estimator, whose ``predict``,
+          ``decision_function`` and ``predict_proba`` take the ``X`` it is given: held-out decision
+          values, not features.
+
+        Test sets are scored with ``sample_weight``, as by
+        :class:`~sklearn.model_selection.GridSearchCV` since scikit-learn 1.9; leave-one-out also
+        with the weights of classes, as by its ``RidgeClassifierCV``.
+    fit_intercept : bool, default=True
+        Whether to fit an intercept, unpenalised.
+    class_weight : dict, list of dict, "balanced" or None, default=None
+        Weights of the classes; "balanced" by each training set.
+    standardize : bool, default=False
+        Penalise the weights of features scaled to unit variance (of each training set; for
+        leave-one-out, of all rows).
+    objective : {"sum", "mean"}, default="sum"
+        ``"mean"`` divides the loss by the sum of weights of the training set.
+    backend : str or Backend, default="auto"
+        Where passes over the rows run.
+    n_jobs : int, default=None
+        Threads; None is all cores that this process may use, -1 all cores.
+    memory : str, path or joblib.Memory, default=None
+        Where to keep statistics on disk, by content. None keeps none.
+    store_statistics : bool, default=False
+        Keep ``statistics_``, d x d numbers, for :meth:`coef_path`.
+    verbose : int, default=0
+        If positive, print the time of each step, and show progress of long ones (with tqdm).
+    store_cv_results : bool, default=False
+        Keep ``loo_decision_``; for leave-one-out only.
+    probability : bool, default=False
+        Whether to find the factor that :meth:`predict_proba` needs: one more scoring pass.
+
+    Attributes
+    ----------
+    alpha_ : float
+        The penalty with the best mean score; of equally good ones, the largest.
+    best_score_ : float
+        Its mean score.
+    best_index_ : int
+        Its position in ``alphas``.
+    cv_results_ : dict of ndarrays
+        As of :class:`~sklearn.model_selection.GridSearchCV`: ``param_alpha``, ``params``,
+        ``mean_test_score``, ``std_test_score``, ``rank_test_score``, ``split{i}_test_score`` and times
+        in seconds. Leave-one-out has no columns for its splits, and its deviation is over rows (NaN
+        for scores that are not means over rows).
+    n_splits_ : int
+        Splits; rows, for leave-one-out.
+    loo_decision_ : ndarray of shape (n,) or (n, k)
+        Leave-one-out decision values for ``alpha_``, with ``store_cv_results=True``.
+    probability_scale_ : float
+        The factor of decision values in :meth:`predict_proba`, with ``probability=True``.
+    coef_ : ndarray of shape (d,) for two classes, or (k, d)
+        Weights of a fit to all rows with ``alpha_``.
+    intercept_ : ndarray of shape (1,) or (k,), or 0.0 without intercept
+    classes_ : ndarray of shape (k,)
+        Labels in ascending order; ``arange(k)`` for multilabel targets.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (d,) of str
+        Only if X had column names that are all strings.
+    n_iter_ : ndarray of shape (k,) of int, or None
+    solver_ : str
+        The solver that fitted ``coef_``.
+    statistics_ : SufficientStatistics
+        With ``store_statistics=True``.
+
+    Notes
+    -----
+    K folds cost one pass for the statistics, K factorisations (``9 d^3`` multiplications if there are
+    many penalties), and one pass for the scores, ``n d k`` multiplications a penalty. Leave-one-out
+    costs ``n d^2`` more, for the leverages. Memory beyond the data is K + 1 Gram matrices.
+    Where n < d, everything is done on rows of n coordinates.
+
+    References
+    ----------
+    Golub, Heath and Wahba (1979), Generalized cross-validation as a method for choosing a good ridge
+    parameter, doi:10.1080/00401706.1979.10489751. Rifkin and Lippert (2007), Notes on regularized
+    least squares, MIT-CSAIL-TR-2007-025.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_digits
+    >>> from parallel_ridge import ParallelRidgeClassifierCV
+    >>> X, y = load_digits(return_X_y=True)
+    >>> model = ParallelRidgeClassifierCV(np.logspace(-2, 6, 9), cv=5).fit(X, y)
+    >>> print(f"{model.alpha_:g}")
+    10000
+    """
+
+    def __init__(
+        self,
+        alphas: ArrayLike = (0.1, 1.0, 10.0),
+        *,
+        cv: Any = None,
+        scoring: Any = None,
+        fit_intercept: bool = True,
+        class_weight: dict[Any, float] | str | None = None,
+        standardize: bool = False,
+        objective: str = "sum",
+        backend: str | Backend = "auto",
+        n_jobs: int | None = None,
+        memory: Any = None,
+        store_statistics: bool = False,
+        verbose: int = 0,
+        store_cv_results: bool = False,
+        probability: bool = False,
+    ) -> None:
+        self.alphas = alphas
+        self.cv = cv
+        self.scoring = scoring
+        self.fit_intercept = fit_intercept
+        self.class_weight = class_weight
+        self.standardize = standardize
+        self.objective = objective
+        self.backend = backend
+        self.n_jobs = n_jobs
+        self.memory = memory
+        self.store_statistics = store_statistics
+        self.verbose = verbose
+        self.store_cv_results = store_cv_results
+        self.probability = probability
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
+        """Choose the penalty, and fit with it to all rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n, d)
+            Rows. Arrays of float32, float64, integers or booleans are used as they are.
+        y : array-like of shape (n,), or indicator matrix of shape (n, k) for multilabel targets
+            Labels of any kind that sorts.
+        sample_weight : array-like of shape (n,), default=None
+            Weights, not negative.
+        groups : array-like of shape (n,), default=None
+            Groups of rows, for splitters that keep them together.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For bad input or options, an empty training or test set, or a score that is NaN for
+            every penalty. The estimator stays as it was before the call. An error of the scorer
+            goes through, with the penalty and the split added to its message.
+        """
+        with unchanged_on_error(self):
+            backend = self._check_options()
+            alphas = self._check_alphas()
+            forget_fit(self)
+            source, target, y = self._read_to_fit(X, y, sample_weight)
+            scoring = Scoring.of(
+                self.scoring,
+                self,
+                leave_one_out=self.cv is None,
+                multilabel=target.multilabel,
+                probability=self.probability,
+            )
+            if source.weighted and not scoring.weighted:
+                warn_caller(
+                    f"scoring={scoring.name} takes no sample_weight: all rows count alike in it.",
+                    UserWarning,
+                )
+            self.classes_ = target.classes
+            weighted = source.take(None, times_class_weights(source.weights, self.class_weight, y))
+            reduction = self._reduction(weighted, target)
+            searcher = Searcher(
+                backend=backend,
+                statistics=lambda some: self._statistics(backend, some, reduction),
+                source=weighted,
+                score_weights=source.weights,
+                target=target,
+                alphas=alphas,
+                problem=self._problem(),
+                scoring=scoring,
+                y=y,
+                progress=self._progress,
+            )
+            with blas_threads(backend.solve_threads()):
+                search = self._search(searcher, source, groups)
+                self._keep(search)
+                start = time.perf_counter()
+                weights, self.solver_ = self._solve(
+                    backend, weighted, target, self.alpha_, "auto", search.total
+                )
+            self._say(f"fitted alpha={self.alpha_:g} by {self.solver_}", start)
+            self._set_weights(weights, coefficient_dtype(source.dtype), target.multilabel)
+            if len(alphas) > 1 and self.alpha_ in (min(alphas), max(alphas)):
+                end, further = (
+                    ("smallest", "smaller")
+                    if self.alpha_ == min(alphas)
+                    else (
+                        "largest",
+                        "larger",
+                    )
+                )
+                warn_caller(
+                    f"The best alpha, {self.alpha_:g}, is the {end} of those tried: a {further} one "
+                    "may be better. Extend alphas.",
+                    UserWarning,
+                )
+        return self
+
+    @available_if(_has_probabilities)
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Probabilities of the classes of rows.
+
+        Decision values, times the one factor that minimised the log-loss of held-out rows, through
+        a softmax (prevalidated ridge regression: Dempster, Webb and Schmidt, 2024,
+        arXiv:2401.15610).
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n, d)
+
+        Returns
+        -------
+        ndarray of shape (n, k)
+            Rows sum to 1; for multilabel targets, each column is the probability of its label.
+        """
+        values = self.decision_function(X)
+        return probabilities(values, self.probability_scale_, self._multilabel)
+
+    @available_if(_has_probabilities)
+    def predict_log_proba(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Logarithms of :meth:`predict_proba`.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n, d)
+
+        Returns
+        -------
+        ndarray of shape (n, k)
+        """
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))
+
+    def _check_options(self) -> Backend:
+        for name in ("store_cv_results", "probability"):
+            check_flag(name, getattr(self, name))
+        if self.store_cv_results and self.cv is not None:
+            raise ValueError(
+                f"store_cv_results=True keeps leave-one-out decision values, and cv={self.cv!r}: set "
+                "cv=None."
+            )
+        if isinstance(self.cv, Integral) and self.cv < 2:
+            raise ValueError(f"cv={self.cv!r} is too few folds; at least 2 are needed.")
+        return super()._check_options()
+
+    def _check_alphas(self) -> list[float]:
+        try:
+            alphas = [
+                check_alpha(alpha) for alpha in np.atleast_1d(np.asarray(self.alphas)).tolist()
+            ]
+        except ValueError as error:
+            raise ValueError(f"alphas={self.alphas!r}: {error}") from error
+        if not alphas:
+            raise ValueError("alphas is empty: there is nothing to choose from.")
+        if self.cv is None and min(alphas) == 0.0:
+            raise ValueError(
+                f"alphas={self.alphas!r}: leave-one-out needs positive ones; set cv to try alpha=0."
+            )
+        return alphas
+
+    def _progress(self, items: Sequence[Any], what: str) -> Iterable[Any]:
+        return progress(items, what, show=bool(self.verbose))
+
+    def _search(self, searcher: Searcher, source: ArraySource, groups: Any) -> Search:
+        start = time.perf_counter()
+        if self.cv is None:
+            search = searcher.leave_one_out()
+            self.n_splits_ = source.n_rows
+        else:
+            splits = make_splits(self.cv, searcher.y, groups)
+
+            def balance(split: Split) -> NDArray[np.float64] | None:
+                return times_class_weights(source.weights, "balanced", searcher.y, split.train)
+
+            balanced = isinstance(self.class_weight, str)
+            search = searcher.over_splits(splits, balance if balanced else None)
+            self.n_splits_ = len(splits)
+        self._say(f"scored {len(searcher.alphas)} penalties", start)
+        return search
+
+    def _keep(self, search: Search) -> None:
+        best = search.best
+        self.best_index_ = best
+        self.alpha_ = search.alphas[best]
+        self.cv_results_ = search.results()
+        self.best_score_ = float(self.cv_results_["mean_test_score"][best])
+        if self.probability:
+            self.probability_scale_ = search.scale(best)
+        if self.store_cv_results:
+            values = search.held_out(best)
+            self.loo_decision_ = values[:, 0] if values.shape[1] == 1 else values

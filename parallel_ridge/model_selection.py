@@ -1,0 +1,805 @@
+"""Penalties times splits from the statistics of groups of rows; scores from confusion counts."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import scipy.optimize
+import scipy.special
+import scipy.stats
+from numpy.typing import NDArray
+from scipy.linalg import blas
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.metrics import check_scoring
+from sklearn.model_selection import check_cv
+from sklearn.utils.metaestimators import available_if
+
+from parallel_ridge import solvers
+from parallel_ridge.backends import Backend
+from parallel_ridge.reductions import (
+    ConfusionReduction,
+    DecisionReduction,
+    Decisions,
+    LeaveOneOutDecisions,
+    PathDecisions,
+    RowsReduction,
+    SquaredErrorReduction,
+    StatisticsReduction,
+    coefficient_dtype,
+)
+from parallel_ridge.solvers import (
+    SEARCH_LIMIT,
+    IllConditioned,
+    NormalEquations,
+    Problem,
+    Spectrum,
+    n_targets,
+    warn_caller,
+)
+from parallel_ridge.sources import ArraySource, Target
+from parallel_ridge.statistics import SufficientStatistics, as_float
+
+# These judge decision values against the targets -1 and 1; all others judge classes.
+ERROR_SCORES = ("neg_mean_squared_error", "neg_root_mean_squared_error", "r2")
+# Decision values of all held-out rows that are kept at a time, in numbers.
+HELD_VALUES = 2**22
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows to train on and rows to test on, by position."""
+
+    train: NDArray[np.intp]
+    test: NDArray[np.intp]
+
+
+def make_splits(cv: Any, y: Any, groups: Any = None) -> list[Split]:
+    """Splits of a number of folds, a splitter or an iterable, as scikit-learn takes them.
+
+    Raises
+    ------
+    ValueError
+        If there is no split, or one has an empty set or a row that does not exist.
+    """
+    n = y.shape[0]
+    rows = np.empty((n, 0))  # splitters look at the number of rows only
+    splits = [
+        Split(_positions(train, n), _positions(test, n))
+        for train, test in check_cv(cv, y, classifier=True).split(rows, y, groups)
+    ]
+    if not splits:
+        raise ValueError(f"cv={cv!r} gives no splits.")
+    for number, split in enumerate(splits):
+        for name, chosen in (("training", split.train), ("test", split.test)):
+            if not len(chosen):
+                raise ValueError(f"Split {number} of cv={cv!r} has an empty {name} set.")
+    return splits
+
+
+def _positions(rows: Any, n: int) -> NDArray[np.intp]:
+    rows = np.asarray(rows)
+    if rows.dtype == np.bool_:
+        rows = np.flatnonzero(rows)
+    if len(rows) and (rows.min() < -n or rows.max() >= n):
+        worst = rows.max() if rows.max() >= n else rows.min()
+        raise ValueError(f"A split of cv has row {worst}, and there are {n} rows.")
+    positions: NDArray[np.intp] = rows.astype(np.intp) % max(n, 1)
+    return positions
+
+
+def alike(splits: Sequence[Split], n: int) -> NDArray[np.intp] | None:
+    """Number the rows so that those which every split treats alike have the same number.
+
+    The statistics of any training or test set are sums of those of such groups, without any
+    cancellation. For K folds the groups are the folds. None if there are so many groups that
+    folding each training set by itself is less work, or if a set holds a row twice.
+    """
+    group = np.zeros(n, dtype=np.intp)
+    for split in splits:
+        use = np.bincount(split.train, minlength=n) + 3 * np.bincount(split.test, minlength=n)
+        if use.max() > 3 or (use == 2).any():
+            return None
+        _, group = np.unique(4 * group + use, return_inverse=True)
+        if group.max() >= 2 * len(splits) + 1:
+            return None
+    return group
+
+
+@dataclass
+class Path:
+    """Weights of one split for each penalty, and how long they took.
+
+    Attributes
+    ----------
+    coefs : ndarray of shape (p, t, d)
+    intercepts : ndarray of shape (p, t)
+    source : ArraySource
+        The rows in the coordinates of the weights.
+    seconds : float
+    test : SufficientStatistics, or None
+        Of the test set, for scores that come from them.
+    """
+
+    coefs: NDArray[np.float64]
+    intercepts: NDArray[np.float64]
+    source: ArraySource
+    seconds: float
+    test: SufficientStatistics | None
+
+
+@dataclass
+class Search:
+    """What a search has found.
+
+    Attributes
+    ----------
+    searcher : Searcher
+        Which made it.
+    parts_of : callable
+        ``parts_of(penalties)``: held-out rows and what gives their decision values.
+    scores : ndarray of shape (splits, p)
+        A single row for leave-one-out.
+    fit_seconds, score_seconds : ndarray of shape (splits, p)
+    deviations : ndarray of shape (p,), or None
+        Standard deviations of the scores of single rows, for leave-one-out.
+    scales : ndarray of shape (p,), or None
+        Factors of the decision values that make probabilities, where scores needed them.
+    total : SufficientStatistics, or None
+        Of all rows, where they were had.
+    """
+
+    searcher: Searcher
+    parts_of: Callable[[Sequence[int]], list[Part]]
+    scores: NDArray[np.float64]
+    fit_seconds: NDArray[np.float64]
+    score_seconds: NDArray[np.float64]
+    deviations: NDArray[np.float64] | None
+    scales: NDArray[np.float64] | None
+    total: SufficientStatistics | None
+
+    @property
+    def alphas(self) -> list[float]:
+        """The penalties."""
+        return self.searcher.alphas
+
+    def held_out(self, j: int) -> NDArray[Any]:
+        """Held-out decision values of one penalty, shape (n, t)."""
+        values = self.searcher.held_out(self.parts_of([j]))
+        return np.concatenate(values)[:, 0]
+
+    def scale(self, j: int) -> float:
+        """The factor of the decision values of one penalty that makes probabilities."""
+        if self.scales is not None:
+            return float(self.scales[j])
+        parts = self.parts_of([j])
+        return self.searcher.fit_scales(parts, self.searcher.held_out(parts))[0]
+
+    @property
+    def best(self) -> int:
+        """Position of the penalty with the best mean score; of equals, of the largest.
+
+        Raises
+        ------
+        ValueError
+            If all scores are NaN.
+        """
+        means = self.scores.mean(axis=0)
+        if np.isnan(means).all():
+            raise ValueError(f"The score is NaN for every alpha of {self.alphas}.")
+        tied = np.flatnonzero(means == np.nanmax(means))
+        return int(tied[np.argmax(np.asarray(self.alphas)[tied])])
+
+    def results(self) -> dict[str, Any]:
+        """In the format of ``GridSearchCV.cv_results_``."""
+        results: dict[str, Any] = {}
+        for name, seconds in (("fit", self.fit_seconds), ("score", self.score_seconds)):
+            results[f"mean_{name}_time"] = seconds.mean(axis=0)
+            results[f"std_{name}_time"] = seconds.std(axis=0)
+        results["param_alpha"] = np.ma.MaskedArray(self.alphas, mask=False, dtype=np.float64)
+        results["params"] = [{"alpha": alpha} for alpha in self.alphas]
+        means = self.scores.mean(axis=0)
+        if self.deviations is None:
+            for i, scores in enumerate(self.scores):
+                results[f"split{i}_test_score"] = scores
+        results["mean_test_score"] = means
+        results["std_test_score"] = (
+            self.scores.std(axis=0) if self.deviations is None else self.deviations
+        )
+        worst = np.nanmin(means) - 1 if np.isfinite(means).any() else 0.0
+        results["rank_test_score"] = scipy.stats.rankdata(
+            -np.where(np.isnan(means), worst, means), method="min"
+        ).astype(np.int32)
+        return results
+
+
+# ------------------------------------------------------------------------------------------ scorers
+
+
+class _Held(ClassifierMixin, BaseEstimator):
+    """What a scorer takes for the model: the held-out answers are the X that it is called with."""
+
+    def __init__(self, target: Target, scale: float | None = None) -> None:
+        self.target = target
+        self.scale = scale
+        self.classes_ = target.classes
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def predict(self, X: NDArray[Any]) -> NDArray[Any]:
+        """Classes of positions in the classes, or of decision values."""
+        if self.target.multilabel:
+            return (X > 0).astype(int)
+        if X.dtype.kind == "f":
+            X = (X > 0).astype(np.intp) if X.ndim == 1 else X.argmax(axis=1)
+        classes: NDArray[Any] = self.classes_[X]
+        return classes
+
+    def decision_function(self, X: NDArray[Any]) -> NDArray[Any]:
+        """Decision values."""
+        return X
+
+    @available_if(lambda self: self.scale is not None)
+    def predict_proba(self, X: NDArray[Any]) -> NDArray[Any]:
+        """Probabilities of decision values."""
+        assert self.scale is not None
+        return probabilities(X, self.scale, self.target.multilabel)
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How to score held-out rows.
+
+    Attributes
+    ----------
+    name : str
+        For messages.
+    kind : {"errors", "labels", "decisions"}
+        What scores are made from: squared errors, confusion counts or decision values.
+    scorer : callable
+        ``scorer(estimator, X, y)``; not used for errors.
+    needs_scale : bool
+        Whether the scorer wants probabilities.
+    weighted : bool
+        Whether the scorer takes weights of rows.
+    """
+
+    name: str
+    kind: str
+    scorer: Any = None
+    needs_scale: bool = False
+    weighted: bool = True
+
+    @classmethod
+    def of(
+        cls,
+        scoring: Any,
+        estimator: Any,
+        *,
+        leave_one_out: bool,
+        multilabel: bool,
+        probability: bool,
+    ) -> Scoring:
+        """The scoring that a parameter of that name means.
+
+        Raises
+        ------
+        ValueError
+            If it is not known, or wants probabilities that there will not be.
+        """
+        if scoring is None:
+            scoring = "neg_mean_squared_error" if leave_one_out else "accuracy"
+        if isinstance(scoring, str) and scoring in ERROR_SCORES:
+            return cls(scoring, "errors")
+        if not isinstance(scoring, str) and not callable(scoring):
+            raise ValueError(f"scoring must be one name, a callable or None; got {scoring!r}.")
+        scorer = check_scoring(estimator, scoring=scoring)
+        methods = getattr(scorer, "_response_method", None)
+        methods = (methods,) if isinstance(methods, str) else methods
+        accepts = inspect.signature(getattr(scorer, "_score_func", scorer)).parameters
+        weighted = "sample_weight" in accepts
+        name = scoring if isinstance(scoring, str) else repr(scoring)
+        if methods == ("predict",) and not multilabel:
+            return cls(name, "labels", scorer, weighted=weighted)
+        if methods == ("predict_proba",) and not probability:
+            raise ValueError(f"scoring={name} needs probabilities: set probability=True.")
+        needs_scale = probability and methods != ("predict",)
+        return cls(name, "decisions", scorer, needs_scale, weighted)
+
+    def of_counts(self, counts: NDArray[Any], target: Target) -> float:
+        """Score of confusion counts."""
+        true, predicted = np.nonzero(counts)
+        weights, labels = counts[true, predicted], target.classes[true]
+        if self.weighted:
+            return self._score(predicted, labels, _Held(target), sample_weight=weights)
+        # As many pairs as there were rows: any function of labels and predictions can be had.
+        return self._score(np.repeat(predicted, weights), np.repeat(labels, weights), _Held(target))
+
+    def of_values(
+        self, values: NDArray[Any], y: Any, target: Target, weights: Any, scale: float | None
+    ) -> float:
+        """Score of decision values."""
+        if values.shape[1] == 1 and not target.multilabel:
+            values = values[:, 0]
+        extra = {} if weights is None else {"sample_weight": weights}
+        return self._score(values, y, _Held(target, scale), **extra)
+
+    def _score(self, X: NDArray[Any], y: Any, held: _Held, **extra: Any) -> float:
+        score = self.scorer(held, X, y, **extra)
+        if not isinstance(score, Real | np.number) or isinstance(score, complex):
+            raise ValueError(f"scoring={self.name} must give one number; it gave {score!r}.")
+        return float(score)
+
+
+@contextmanager
+def _where(text: str) -> Iterator[None]:
+    """Add to an error where it happened; it stays the error that it is."""
+    try:
+        yield
+    except Exception as error:
+        if error.args and isinstance(error.args[0], str):
+            error.args = (f"{error.args[0]} ({text})", *error.args[1:])
+        else:
+            error.add_note(text)
+        raise
+
+
+# -------------------------------------------------------------------------------------- probability
+
+
+def probabilities(values: NDArray[Any], scale: float, multilabel: bool) -> NDArray[np.float64]:
+    """Probabilities of decision values, shape (n, k): a softmax; of each label for multilabel.
+
+    A binary decision value is that of the second class, and of the first with the other sign.
+    """
+    scaled = np.asarray(values, dtype=np.float64) * scale
+    if multilabel:
+        return scipy.special.expit(2.0 * scaled)
+    if scaled.ndim == 1 or scaled.shape[1] == 1:
+        second = scipy.special.expit(2.0 * scaled.reshape(-1))
+        return np.column_stack([scipy.special.expit(-2.0 * scaled.reshape(-1)), second])
+    proba: NDArray[np.float64] = scipy.special.softmax(scaled, axis=1)
+    return proba
+
+
+def fit_scale(
+    values: NDArray[Any], targets: NDArray[np.float64], weights: NDArray[Any] | None
+) -> float:
+    """The factor of held-out decision values that minimises their log-loss.
+
+    Parameters
+    ----------
+    values, targets : ndarray of shape (n, t)
+        Decision values, and +1 or -1. A single column, or columns that do not exclude each other
+        (multilabel), are judged one by one; else a row's classes compete.
+    weights : ndarray of shape (n,) or None
+
+    References
+    ----------
+    Dempster, Webb and Schmidt (2024), Prevalidated ridge regression is a highly-efficient drop-in
+    replacement for logistic regression for high-dimensional data, arXiv:2401.15610.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    one_by_one = values.shape[1] == 1 or not (targets.sum(axis=1) == 2.0 - values.shape[1]).all()
+    if one_by_one:
+        margins = 2.0 * values * targets
+    else:
+        true = targets.argmax(axis=1)[:, None]
+        margins = np.take_along_axis(values, true, axis=1) - values
+    known = np.isfinite(margins).all(axis=1) | (margins == np.inf).any(axis=1)
+    known &= ~np.isnan(margins).any(axis=1) & (margins > -np.inf).all(axis=1)
+    margins = margins[known]
+    weight = None if weights is None else weights[known]
+
+    def loss(log_scale: float) -> float:
+        scaled = -np.exp(log_scale) * margins
+        if one_by_one:
+            rows = np.logaddexp(0.0, scaled).sum(axis=1)
+        else:
+            rows = scipy.special.logsumexp(scaled, axis=1)
+        return float(np.average(rows, weights=weight))
+
+    # Convex in the factor: one minimum. Values are of the order of one, as the targets are.
+    found = scipy.optimize.minimize_scalar(
+        loss, bounds=(np.log(1e-4), np.log(1e4)), method="bounded", options={"xatol": 1e-6}
+    )
+    return float(np.exp(found.x))
+
+
+# ---------------------------------------------------------------------------------------- searches
+
+
+Balance = Callable[[Split], NDArray[np.float64] | None]
+Part = tuple[Decisions, ArraySource]  # rows, and what gives their held-out decision values
+
+
+@dataclass
+class Searcher:
+    """Searches over penalties on the rows of one source.
+
+    Attributes
+    ----------
+    backend : Backend
+    statistics : callable
+        ``statistics(source)``: sufficient statistics of some of the rows.
+    source : ArraySource
+        All rows, with the weights that fits use.
+    score_weights : ndarray of shape (n,), or None
+        Weights that test rows have in scores.
+    target : Target
+    alphas : list of float
+    problem : Problem
+    scoring : Scoring
+    y : array
+        The labels as they were given.
+    progress : callable
+        Wraps an iterable of steps.
+    """
+
+    backend: Backend
+    statistics: Callable[[ArraySource], SufficientStatistics]
+    source: ArraySource
+    score_weights: NDArray[np.float64] | None
+    target: Target
+    alphas: list[float]
+    problem: Problem
+    scoring: Scoring
+    y: Any
+    progress: Callable[[Sequence[Any], str], Iterable[Any]]
+
+    def leave_one_out(self) -> Search:
+        """Search by the error of each row under the weights of all the others."""
+        if self.source.n_rows < self.source.n_features:
+            search = self._in_row_coordinates().leave_one_out()
+            search.total = None
+            return search
+        start = time.perf_counter()
+        total = self.statistics(self.source)
+        spectrum = self._spectrum(total)
+        fit_seconds = (time.perf_counter() - start) / len(self.alphas)
+
+        def parts_of(some: Sequence[int]) -> list[Part]:
+            intercept = self.problem.fit_intercept
+            decisions = LeaveOneOutDecisions(
+                spectrum.axes,
+                spectrum.means,
+                spectrum.inverse([self.alphas[j] for j in some]),
+                spectrum.rotated,
+                spectrum.target_means if intercept else np.zeros(len(spectrum.target_means)),
+                self._targets,
+                len(self.target.classes),
+                1.0 / spectrum.weight_sum if intercept else 0.0,
+                self._dtype,
+            )
+            return [(decisions, self.source)]
+
+        start = time.perf_counter()
+        scales = None
+        if self.scoring.kind == "errors":
+            scores, deviations = self._left_out_errors(*parts_of(range(len(self.alphas)))[0])
+        else:
+            scores, scales = self._scores(parts_of)
+            deviations = np.full(len(self.alphas), np.nan)
+            if self.scoring.name == "accuracy":  # the mean of a score of 0 or 1 for each row
+                deviations = np.sqrt(scores[0] * (1.0 - scores[0]))
+        shape = (1, len(self.alphas))
+        score_seconds = np.full(shape, (time.perf_counter() - start) / len(self.alphas))
+        return Search(
+            self,
+            parts_of,
+            scores.reshape(shape),
+            np.full(shape, fit_seconds),
+            score_seconds,
+            deviations,
+            scales,
+            total,
+        )
+
+    def over_splits(self, splits: Sequence[Split], balance: Balance | None = None) -> Search:
+        """Search by the scores of test sets.
+
+        Parameters
+        ----------
+        splits : sequence of Split
+        balance : callable, default=None
+            ``balance(split)``: weights of rows, where they depend on the training set.
+        """
+        total = None
+        if self.source.n_rows >= self.source.n_features:
+            paths, total = self._paths(splits, balance)
+        elif self.problem.standardize:  # features are scaled by each training set anew
+            paths = [
+                path
+                for split in splits
+                for path in self._in_row_coordinates(split, balance)._paths([split], balance)[0]
+            ]
+        else:
+            paths, _ = self._in_row_coordinates()._paths(splits, balance)
+
+        def parts_of(some: Sequence[int]) -> list[Part]:
+            return [
+                (
+                    PathDecisions(
+                        path.coefs[some].astype(self._dtype),
+                        path.intercepts[some].astype(self._dtype),
+                    ),
+                    path.source.take(split.test, self.score_weights),
+                )
+                for path, split in zip(paths, splits, strict=True)
+            ]
+
+        shape = (len(splits), len(self.alphas))
+        start = time.perf_counter()
+        scales = None
+        if self.scoring.kind == "errors":
+            scores = np.array([self._errors_of(path) for path in paths])
+        else:
+            scores, scales = self._scores(parts_of)
+        score_seconds = np.full(shape, (time.perf_counter() - start) / scores.size)
+        fit_seconds = np.array([[path.seconds] * len(self.alphas) for path in paths])
+        return Search(
+            self,
+            parts_of,
+            scores,
+            fit_seconds / len(self.alphas),
+            score_seconds,
+            None,
+            scales,
+            total,
+        )
+
+    # ------------------------------------------------------------------------------------ weights
+
+    def _paths(
+        self, splits: Sequence[Split], balance: Balance | None
+    ) -> tuple[list[Path], SufficientStatistics | None]:
+        """Weights of each split, and the statistics of all rows if they come for nothing."""
+        start = time.perf_counter()
+        group = alike(splits, self.source.n_rows) if balance is None else None
+
+        def training(split: Split) -> ArraySource:
+            weights = balance(split) if balance else self.source.weights
+            return self.source.take(split.train, weights)
+
+        total = None
+        if group is None:
+            sets = self.progress(splits, "training sets")
+            parts = [self.statistics(training(split)) for split in sets]
+            members = [[i] for i in range(len(splits))]
+        else:
+            order = np.argsort(group, kind="stable")
+            pieces = np.split(order, np.cumsum(np.bincount(group))[:-1])
+            parts = [
+                self.statistics(self.source.take(rows, self.source.weights))
+                for rows in self.progress(pieces, "groups of rows")
+            ]
+            total = SufficientStatistics.sum(parts)
+            members = [np.unique(group[split.train]).tolist() for split in splits]
+        shared = (time.perf_counter() - start) / len(splits)
+
+        def path_of(i: int) -> tuple[Any, float, NDArray[np.int64]]:
+            start = time.perf_counter()
+            statistics = SufficientStatistics.sum(parts[j] for j in members[i])
+            if not statistics.weight_sum > 0.0:
+                raise ValueError(f"The weights of the training set of split {i} are all zero.")
+            system = NormalEquations(statistics, self.problem)
+            try:
+                path: Any = system.path(self.alphas, limit=SEARCH_LIMIT)[0]
+            except IllConditioned as error:
+                path = error
+            return path, time.perf_counter() - start, statistics.class_counts
+
+        paths = []
+        found = self.backend.map(path_of, range(len(splits)))
+        for i, (split, (path, seconds, counts)) in enumerate(zip(splits, found, strict=True)):
+            if isinstance(path, IllConditioned):
+                self._warn_ill_conditioned(f"split {i}", path.condition)
+                rows = training(split)
+                spectrum = solvers.fold_spectrum(self.backend.fold, rows, self.target, self.problem)
+                path = spectrum.weights(self.alphas)
+            intercepts = np.array([weights.intercept for weights in path])
+            absent = np.flatnonzero(counts == 0)
+            if len(absent) and not self.target.multilabel:
+                warn_caller(
+                    f"The training set of split {i} has no row of class "
+                    f"{self.target.classes[absent].tolist()}: none of its test rows is predicted as "
+                    "that. Use fewer or stratified splits.",
+                    UserWarning,
+                )
+                if intercepts.shape[1] > 1:
+                    intercepts[:, absent] = -np.inf
+            test = None
+            if self.scoring.kind == "errors":
+                if group is None or self.source.weights is not self.score_weights:
+                    test = self.statistics(self.source.take(split.test, self.score_weights))
+                else:
+                    groups = np.unique(group[split.test]).tolist()
+                    test = SufficientStatistics.sum(parts[j] for j in groups)
+            coefs = np.array([weights.coef for weights in path])
+            paths.append(Path(coefs, intercepts, self.source, seconds + shared, test))
+        return paths, total
+
+    def _spectrum(self, statistics: SufficientStatistics) -> Spectrum:
+        system = NormalEquations(statistics, self.problem)
+        smallest = min(self.alphas)
+        if system.condition_bound(smallest) <= SEARCH_LIMIT:
+            return system.spectrum(overwrite=True)
+        try:
+            return system.spectrum_of_factor(smallest)
+        except IllConditioned as error:
+            condition = error.condition
+        del system
+        self._warn_ill_conditioned("leave-one-out", condition)
+        return solvers.fold_spectrum(self.backend.fold, self.source, self.target, self.problem)
+
+    def _warn_ill_conditioned(self, what: str, condition: float) -> None:
+        warn_caller(
+            f"The system of {what} is ill-conditioned for alpha={min(self.alphas):g} (condition "
+            f"number {condition:.1e}). It was solved from a QR of the rows, which takes another pass. "
+            "Leave out the small alphas, or set standardize=True, to avoid that.",
+            solvers.IllConditionedWarning,
+        )
+
+    def _in_row_coordinates(
+        self, split: Split | None = None, balance: Balance | None = None
+    ) -> Searcher:
+        """The same search where n < d, on rows of n coordinates instead of d features.
+
+        A rotation changes neither distances nor penalties, so scores are the same. Given a split,
+        its training set decides how features are scaled.
+        """
+        weights = self.source.weights
+        if split is not None:
+            chosen = np.zeros(self.source.n_rows)
+            chosen[split.train] = 1.0
+            weights = balance(split) if balance else weights
+            weights = chosen if weights is None else weights * chosen
+        rows = solvers.row_coordinates(
+            self.backend.fold(RowsReduction(), self.source), weights, self.problem
+        )
+        source = ArraySource(rows, self.source.labels, self.source.weights)
+        reduction = StatisticsReduction.of(source, self.target, centre=self.problem.fit_intercept)
+        return replace(
+            self,
+            source=source,
+            statistics=lambda some: self.backend.fold(reduction, some),
+            problem=replace(self.problem, standardize=False),
+        )
+
+    # ------------------------------------------------------------------------------------- scores
+
+    @property
+    def _dtype(self) -> np.dtype[Any]:
+        return coefficient_dtype(self.source.dtype)
+
+    @property
+    def _targets(self) -> slice:
+        return n_targets(len(self.target.classes), self.target.multilabel)
+
+    def held_out(self, parts: Sequence[Part]) -> list[NDArray[Any]]:
+        """Held-out decision values of each part, shape (m, p, t)."""
+        return [
+            np.concatenate(self.backend.fold(DecisionReduction(decisions), source))
+            for decisions, source in parts
+        ]
+
+    def fit_scales(self, parts: Sequence[Part], held: Sequence[NDArray[Any]]) -> list[float]:
+        """The factor of held-out decision values that makes probabilities, for each penalty."""
+        values, labels, weights = np.concatenate(held), [], []
+        for _, source in parts:
+            labels.append(source.row_labels().indicator(len(self.target.classes)))
+            row_weights = source.row_weights()
+            weights.append(np.ones(source.n_rows) if row_weights is None else row_weights)
+        targets = np.concatenate(labels)[:, self._targets]
+        return [
+            fit_scale(values[:, j], targets, np.concatenate(weights))
+            for j in range(values.shape[1])
+        ]
+
+    def _scores(
+        self, parts_of: Callable[[Sequence[int]], list[Part]]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+        """Scores of shape (parts, p), and the factors of probabilities if they needed them."""
+        if self.scoring.kind == "labels":
+            k = len(self.target.classes)
+            parts = parts_of(range(len(self.alphas)))
+            scores = np.empty((len(parts), len(self.alphas)))
+            for i, (decisions, source) in enumerate(self.progress(parts, "scores")):
+                weighted = source.weighted and self.scoring.weighted
+                counts = self.backend.fold(ConfusionReduction(decisions, k, weighted), source)
+                for j, alpha in enumerate(self.alphas):
+                    with _where(f"in scoring alpha={alpha:g} on split {i}"):
+                        scores[i, j] = self.scoring.of_counts(counts[j], self.target)
+            return scores, None
+        t = len(range(len(self.target.classes))[self._targets])
+        size = max(1, HELD_VALUES // (self.source.n_rows * t))
+        starts = range(0, len(self.alphas), size)
+        columns, scales = [], []
+        for first in self.progress(starts, "scores"):
+            some = range(first, min(first + size, len(self.alphas)))
+            parts = parts_of(some)
+            held = self.held_out(parts)
+            if self.scoring.needs_scale:
+                scales += self.fit_scales(parts, held)
+            for j, number in enumerate(some):
+                column = []
+                for i, ((_, source), values) in enumerate(zip(parts, held, strict=True)):
+                    y = self.y if source.rows is None else self.y[source.rows]
+                    with _where(f"in scoring alpha={self.alphas[number]:g} on split {i}"):
+                        column.append(
+                            self.scoring.of_values(
+                                values[:, j],
+                                y,
+                                self.target,
+                                source.row_weights() if self.scoring.weighted else None,
+                                scales[number] if scales else None,
+                            )
+                        )
+                columns.append(column)
+        return np.array(columns).T, np.array(scales) if scales else None
+
+    def _left_out_errors(
+        self, decisions: Decisions, source: ArraySource
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Scores of squared errors for each penalty, and their deviations over rows."""
+        k = len(self.target.classes)
+        sums = self.backend.fold(SquaredErrorReduction(decisions, k, self._targets), source)
+        n = self.source.n_rows
+        errors, squares = sums[:, :-1], sums[:, -1] / n
+        means = errors.mean(axis=1) / n
+        deviations = np.sqrt(np.maximum(squares - means**2, 0.0))
+        if self.scoring.name == "neg_mean_squared_error":
+            return -means, deviations
+        unknown = np.full(len(means), np.nan)
+        if self.scoring.name == "neg_root_mean_squared_error":
+            return -np.sqrt(means), unknown
+        labels = source.row_labels().indicator(k)[:, self._targets]
+        weights = source.row_weights()
+        average = np.average(labels, axis=0, weights=weights)
+        spread = (labels - average) ** 2
+        total = spread.sum(axis=0) if weights is None else weights @ spread
+        return _r2(errors, total), unknown
+
+    def _errors_of(self, path: Path) -> NDArray[np.float64]:
+        """Scores of squared errors on a test set, from its statistics alone."""
+        test = path.test
+        assert test is not None
+        coefs, intercepts = (
+            path.coefs,
+            np.where(np.isfinite(path.intercepts), path.intercepts, -1.0),
+        )
+        targets = self._targets
+        n = test.weight_sum
+        gram = as_float(test.gram)
+        sums = test.feature_sums.astype(np.float64)
+        cross = 2.0 * test.class_sums[targets].astype(np.float64) - sums
+        coded = 2.0 * test.class_weights[targets] - n
+        offset = intercepts + coefs @ test.shift
+        products = blas.dsymm(1.0, gram.T, coefs.reshape(-1, gram.shape[0]).T, lower=1).T
+        errors = (
+            (coefs * products.reshape(coefs.shape)).sum(axis=2)
+            + 2.0 * offset * (coefs @ sums)
+            + n * offset**2
+            - 2.0 * ((coefs * cross).sum(axis=2) + offset * coded)
+            + n
+        )
+        errors = np.maximum(errors, 0.0)
+        if self.scoring.name == "r2":
+            return _r2(errors, n - coded**2 / n)
+        means = errors.mean(axis=1) / n
+        return -means if self.scoring.name == "neg_mean_squared_error" else -np.sqrt(means)
+
+
+def _r2(errors: NDArray[np.float64], totals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean over targets of ``1 - errors / totals``; of a constant target 1 without error, else 0."""
+    constant = totals <= 0.0
+    ratio = errors / np.where(constant, 1.0, totals)
+    scores: NDArray[np.float64] = np.where(constant, errors <= 0.0, 1.0 - ratio).mean(axis=1)
+    return scores
