@@ -83,6 +83,8 @@ class Comparison:
     unit : {"s", "MiB", ""}
     once : bool, default=False
         Whether one measurement will do, with no warm-up: memory and accuracy do not vary.
+    peer_once : bool, default=False
+        Whether the peer, which takes very long, is measured once, with no warm-up.
     """
 
     name: str
@@ -93,11 +95,13 @@ class Comparison:
     note: str = ""
     unit: str = "s"
     once: bool = False
+    peer_once: bool = False
 
     def measure(self, repetitions: int) -> dict[str, Any]:
         """All measurements, as JSON holds them."""
         calls = [call for call in (self.ours, self.peer) if call] if self.ours else []
-        ours, peer = [*in_turns(calls, 1 if self.once else repetitions, not self.once), [], []][:2]
+        most = [1, 1] if self.once else [repetitions, 1 if self.peer_once else repetitions]
+        ours, peer = [*in_turns(calls, most), [], []][:2]
         return {
             "name": self.name,
             "against": self.against,
@@ -129,7 +133,7 @@ class Series:
 
     def measure(self, repetitions: int) -> dict[str, Any]:
         """All measurements, as JSON holds them."""
-        times = in_turns(list(self.calls.values()), repetitions)
+        times = in_turns(list(self.calls.values()), [repetitions] * len(self.calls))
         series = dict(zip(map(str, self.calls), times, strict=True))
         return {"name": self.name, "worker": self.worker, "series": series}
 
@@ -160,13 +164,19 @@ class Options:
         return 3 if self.quick else 7
 
 
-def in_turns(
-    calls: Sequence[Measurement], repetitions: int, warm_up: bool = True
-) -> list[list[float]]:
-    """Measure A, B, A, B, ... after a warm-up of each, with a pause before each."""
+def in_turns(calls: Sequence[Measurement], repetitions: Sequence[int]) -> list[list[float]]:
+    """Measure A, B, A, B, ... each as often as told, with a pause before each.
+
+    What is measured more than once is warmed up; what is measured less often than others has its
+    turn in their middle.
+    """
     results: list[list[float]] = [[] for _ in calls]
-    for turn in range(-warm_up, repetitions):
-        for call, result in zip(calls, results, strict=True):
+    turns = max(repetitions, default=0)
+    for turn in range(-1, turns):
+        for call, result, times in zip(calls, results, repetitions, strict=False):
+            early = (turns - times) // 2
+            if (turn < 0 and times == 1) or not (turn < 0 or early <= turn < early + times):
+                continue
             time.sleep(PAUSE)
             value = call()
             if turn >= 0:

@@ -1,28 +1,21 @@
-"""Penalties times splits from the statistics of groups of rows; scores from confusion counts."""
+"""Penalties times splits, from the statistics of groups of rows."""
 
 from __future__ import annotations
 
-import inspect
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from numbers import Real
 from typing import Any
 
 import numpy as np
-import scipy.optimize
-import scipy.special
 import scipy.stats
 from numpy.typing import NDArray
 from scipy.linalg import blas
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.metrics import check_scoring
-from sklearn.model_selection import check_cv
-from sklearn.utils.metaestimators import available_if
 
 from parallel_ridge import solvers
 from parallel_ridge.backends import Backend
+from parallel_ridge.model_selection._scoring import Scoring, fit_scale, where
+from parallel_ridge.model_selection._splits import Split, alike
 from parallel_ridge.reductions import (
     ConfusionReduction,
     DecisionReduction,
@@ -46,70 +39,11 @@ from parallel_ridge.solvers import (
 from parallel_ridge.sources import ArraySource, Target
 from parallel_ridge.statistics import SufficientStatistics, as_float
 
-# These judge decision values against the targets -1 and 1; all others judge classes.
-ERROR_SCORES = ("neg_mean_squared_error", "neg_root_mean_squared_error", "r2")
 # Decision values of all held-out rows that are kept at a time, in numbers.
 HELD_VALUES = 2**22
 
-
-@dataclass(frozen=True)
-class Split:
-    """Rows to train on and rows to test on, by position."""
-
-    train: NDArray[np.intp]
-    test: NDArray[np.intp]
-
-
-def make_splits(cv: Any, y: Any, groups: Any = None) -> list[Split]:
-    """Splits of a number of folds, a splitter or an iterable, as scikit-learn takes them.
-
-    Raises
-    ------
-    ValueError
-        If there is no split, or one has an empty set or a row that does not exist.
-    """
-    n = y.shape[0]
-    rows = np.empty((n, 0))  # splitters look at the number of rows only
-    splits = [
-        Split(_positions(train, n), _positions(test, n))
-        for train, test in check_cv(cv, y, classifier=True).split(rows, y, groups)
-    ]
-    if not splits:
-        raise ValueError(f"cv={cv!r} gives no splits.")
-    for number, split in enumerate(splits):
-        for name, chosen in (("training", split.train), ("test", split.test)):
-            if not len(chosen):
-                raise ValueError(f"Split {number} of cv={cv!r} has an empty {name} set.")
-    return splits
-
-
-def _positions(rows: Any, n: int) -> NDArray[np.intp]:
-    rows = np.asarray(rows)
-    if rows.dtype == np.bool_:
-        rows = np.flatnonzero(rows)
-    if len(rows) and (rows.min() < -n or rows.max() >= n):
-        worst = rows.max() if rows.max() >= n else rows.min()
-        raise ValueError(f"A split of cv has row {worst}, and there are {n} rows.")
-    positions: NDArray[np.intp] = rows.astype(np.intp) % max(n, 1)
-    return positions
-
-
-def alike(splits: Sequence[Split], n: int) -> NDArray[np.intp] | None:
-    """Number the rows so that those which every split treats alike have the same number.
-
-    The statistics of any training or test set are sums of those of such groups, without any
-    cancellation. For K folds the groups are the folds. None if there are so many groups that
-    folding each training set by itself is less work, or if a set holds a row twice.
-    """
-    group = np.zeros(n, dtype=np.intp)
-    for split in splits:
-        use = np.bincount(split.train, minlength=n) + 3 * np.bincount(split.test, minlength=n)
-        if use.max() > 3 or (use == 2).any():
-            return None
-        _, group = np.unique(4 * group + use, return_inverse=True)
-        if group.max() >= 2 * len(splits) + 1:
-            return None
-    return group
+Balance = Callable[[Split], NDArray[np.float64] | None]
+Part = tuple[Decisions, ArraySource]  # rows, and what gives their held-out decision values
 
 
 @dataclass
@@ -217,207 +151,6 @@ class Search:
             -np.where(np.isnan(means), worst, means), method="min"
         ).astype(np.int32)
         return results
-
-
-# ------------------------------------------------------------------------------------------ scorers
-
-
-class _Held(ClassifierMixin, BaseEstimator):
-    """What a scorer takes for the model: the held-out answers are the X that it is called with."""
-
-    def __init__(self, target: Target, scale: float | None = None) -> None:
-        self.target = target
-        self.scale = scale
-        self.classes_ = target.classes
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return True
-
-    def predict(self, X: NDArray[Any]) -> NDArray[Any]:
-        """Classes of positions in the classes, or of decision values."""
-        if self.target.multilabel:
-            return (X > 0).astype(int)
-        if X.dtype.kind == "f":
-            X = (X > 0).astype(np.intp) if X.ndim == 1 else X.argmax(axis=1)
-        classes: NDArray[Any] = self.classes_[X]
-        return classes
-
-    def decision_function(self, X: NDArray[Any]) -> NDArray[Any]:
-        """Decision values."""
-        return X
-
-    @available_if(lambda self: self.scale is not None)
-    def predict_proba(self, X: NDArray[Any]) -> NDArray[Any]:
-        """Probabilities of decision values."""
-        assert self.scale is not None
-        return probabilities(X, self.scale, self.target.multilabel)
-
-
-@dataclass(frozen=True)
-class Scoring:
-    """How to score held-out rows.
-
-    Attributes
-    ----------
-    name : str
-        For messages.
-    kind : {"errors", "labels", "decisions"}
-        What scores are made from: squared errors, confusion counts or decision values.
-    scorer : callable
-        ``scorer(estimator, X, y)``; not used for errors.
-    needs_scale : bool
-        Whether the scorer wants probabilities.
-    weighted : bool
-        Whether the scorer takes weights of rows.
-    """
-
-    name: str
-    kind: str
-    scorer: Any = None
-    needs_scale: bool = False
-    weighted: bool = True
-
-    @classmethod
-    def of(
-        cls,
-        scoring: Any,
-        estimator: Any,
-        *,
-        leave_one_out: bool,
-        multilabel: bool,
-        probability: bool,
-    ) -> Scoring:
-        """The scoring that a parameter of that name means.
-
-        Raises
-        ------
-        ValueError
-            If it is not known, or wants probabilities that there will not be.
-        """
-        if scoring is None:
-            scoring = "neg_mean_squared_error" if leave_one_out else "accuracy"
-        if isinstance(scoring, str) and scoring in ERROR_SCORES:
-            return cls(scoring, "errors")
-        if not isinstance(scoring, str) and not callable(scoring):
-            raise ValueError(f"scoring must be one name, a callable or None; got {scoring!r}.")
-        scorer = check_scoring(estimator, scoring=scoring)
-        methods = getattr(scorer, "_response_method", None)
-        methods = (methods,) if isinstance(methods, str) else methods
-        accepts = inspect.signature(getattr(scorer, "_score_func", scorer)).parameters
-        weighted = "sample_weight" in accepts
-        name = scoring if isinstance(scoring, str) else repr(scoring)
-        if methods == ("predict",) and not multilabel:
-            return cls(name, "labels", scorer, weighted=weighted)
-        if methods == ("predict_proba",) and not probability:
-            raise ValueError(f"scoring={name} needs probabilities: set probability=True.")
-        needs_scale = probability and methods != ("predict",)
-        return cls(name, "decisions", scorer, needs_scale, weighted)
-
-    def of_counts(self, counts: NDArray[Any], target: Target) -> float:
-        """Score of confusion counts."""
-        true, predicted = np.nonzero(counts)
-        weights, labels = counts[true, predicted], target.classes[true]
-        if self.weighted:
-            return self._score(predicted, labels, _Held(target), sample_weight=weights)
-        # As many pairs as there were rows: any function of labels and predictions can be had.
-        return self._score(np.repeat(predicted, weights), np.repeat(labels, weights), _Held(target))
-
-    def of_values(
-        self, values: NDArray[Any], y: Any, target: Target, weights: Any, scale: float | None
-    ) -> float:
-        """Score of decision values."""
-        if values.shape[1] == 1 and not target.multilabel:
-            values = values[:, 0]
-        extra = {} if weights is None else {"sample_weight": weights}
-        return self._score(values, y, _Held(target, scale), **extra)
-
-    def _score(self, X: NDArray[Any], y: Any, held: _Held, **extra: Any) -> float:
-        score = self.scorer(held, X, y, **extra)
-        if not isinstance(score, Real | np.number) or isinstance(score, complex):
-            raise ValueError(f"scoring={self.name} must give one number; it gave {score!r}.")
-        return float(score)
-
-
-@contextmanager
-def _where(text: str) -> Iterator[None]:
-    """Add to an error where it happened; it stays the error that it is."""
-    try:
-        yield
-    except Exception as error:
-        if error.args and isinstance(error.args[0], str):
-            error.args = (f"{error.args[0]} ({text})", *error.args[1:])
-        else:
-            error.add_note(text)
-        raise
-
-
-# -------------------------------------------------------------------------------------- probability
-
-
-def probabilities(values: NDArray[Any], scale: float, multilabel: bool) -> NDArray[np.float64]:
-    """Probabilities of decision values, shape (n, k): a softmax; of each label for multilabel.
-
-    A binary decision value is that of the second class, and of the first with the other sign.
-    """
-    scaled = np.asarray(values, dtype=np.float64) * scale
-    if multilabel:
-        return scipy.special.expit(2.0 * scaled)
-    if scaled.ndim == 1 or scaled.shape[1] == 1:
-        second = scipy.special.expit(2.0 * scaled.reshape(-1))
-        return np.column_stack([scipy.special.expit(-2.0 * scaled.reshape(-1)), second])
-    proba: NDArray[np.float64] = scipy.special.softmax(scaled, axis=1)
-    return proba
-
-
-def fit_scale(
-    values: NDArray[Any], targets: NDArray[np.float64], weights: NDArray[Any] | None
-) -> float:
-    """The factor of held-out decision values that minimises their log-loss.
-
-    Parameters
-    ----------
-    values, targets : ndarray of shape (n, t)
-        Decision values, and +1 or -1. A single column, or columns that do not exclude each other
-        (multilabel), are judged one by one; else a row's classes compete.
-    weights : ndarray of shape (n,) or None
-
-    References
-    ----------
-    Dempster, Webb and Schmidt (2024), Prevalidated ridge regression is a highly-efficient drop-in
-    replacement for logistic regression for high-dimensional data, arXiv:2401.15610.
-    """
-    values = np.asarray(values, dtype=np.float64)
-    one_by_one = values.shape[1] == 1 or not (targets.sum(axis=1) == 2.0 - values.shape[1]).all()
-    if one_by_one:
-        margins = 2.0 * values * targets
-    else:
-        true = targets.argmax(axis=1)[:, None]
-        margins = np.take_along_axis(values, true, axis=1) - values
-    known = np.isfinite(margins).all(axis=1) | (margins == np.inf).any(axis=1)
-    known &= ~np.isnan(margins).any(axis=1) & (margins > -np.inf).all(axis=1)
-    margins = margins[known]
-    weight = None if weights is None else weights[known]
-
-    def loss(log_scale: float) -> float:
-        scaled = -np.exp(log_scale) * margins
-        if one_by_one:
-            rows = np.logaddexp(0.0, scaled).sum(axis=1)
-        else:
-            rows = scipy.special.logsumexp(scaled, axis=1)
-        return float(np.average(rows, weights=weight))
-
-    # Convex in the factor: one minimum. Values are of the order of one, as the targets are.
-    found = scipy.optimize.minimize_scalar(
-        loss, bounds=(np.log(1e-4), np.log(1e4)), method="bounded", options={"xatol": 1e-6}
-    )
-    return float(np.exp(found.x))
-
-
-# ---------------------------------------------------------------------------------------- searches
-
-
-Balance = Callable[[Split], NDArray[np.float64] | None]
-Part = tuple[Decisions, ArraySource]  # rows, and what gives their held-out decision values
 
 
 @dataclass
@@ -715,7 +448,7 @@ class Searcher:
                 weighted = source.weighted and self.scoring.weighted
                 counts = self.backend.fold(ConfusionReduction(decisions, k, weighted), source)
                 for j, alpha in enumerate(self.alphas):
-                    with _where(f"in scoring alpha={alpha:g} on split {i}"):
+                    with where(f"in scoring alpha={alpha:g} on split {i}"):
                         scores[i, j] = self.scoring.of_counts(counts[j], self.target)
             return scores, None
         t = len(range(len(self.target.classes))[self._targets])
@@ -732,7 +465,7 @@ class Searcher:
                 column = []
                 for i, ((_, source), values) in enumerate(zip(parts, held, strict=True)):
                     y = self.y if source.rows is None else self.y[source.rows]
-                    with _where(f"in scoring alpha={self.alphas[number]:g} on split {i}"):
+                    with where(f"in scoring alpha={self.alphas[number]:g} on split {i}"):
                         column.append(
                             self.scoring.of_values(
                                 values[:, j],
