@@ -421,6 +421,30 @@ def test_nearly_equal_columns_keep_eight_digits_or_warn(way):
         assert_close(coef, least_norm(X, y))
 
 
+@pytest.mark.parametrize("spectrum", ["one small", "geometric", "one large"])
+@pytest.mark.parametrize("shape", [(400, 30), (20, 50)], ids=str)
+def test_any_condition_number_keeps_eight_digits_or_warns(spectrum, shape):
+    rng = np.random.default_rng(0)
+    r = min(shape)
+    for condition in np.logspace(5, 11, 31):
+        smallest = condition**-0.5
+        sizes = {
+            "one small": np.r_[np.ones(r - 1), smallest],
+            "geometric": np.geomspace(1.0, smallest, r),
+            "one large": np.r_[1.0, np.full(r - 1, smallest)],
+        }[spectrum]
+        left, right = (np.linalg.qr(rng.standard_normal((m, r)))[0] for m in shape)
+        X, y = 10 * (left * sizes) @ right.T, rng.integers(0, 3, shape[0])
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            model = ParallelRidgeClassifier(0.0, fit_intercept=False).fit(X, y)
+        warned = any(warning.category is IllConditionedWarning for warning in caught)
+        assert warned == (model.solver_ == "svd")
+        exact = np.linalg.lstsq(X, np.where(y[:, None] == np.arange(3), 1.0, -1.0), rcond=None)[0].T
+        if not warned:
+            assert np.linalg.norm(model.coef_ - exact) <= 1e-8 * np.linalg.norm(exact)
+
+
 @pytest.mark.parametrize("alpha", [1e-3, 1.5, 100.0])
 @pytest.mark.parametrize("dtype", ["uint8", "float64"])
 @pytest.mark.parametrize("shape", [(15, 40), (50, 3000), (1500, 40)], ids=str)
