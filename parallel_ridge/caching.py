@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pickle
+from importlib.metadata import version
 from typing import Any
 
 import joblib
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 from parallel_ridge.backends import Backend
 from parallel_ridge.reductions import BLOCK_ROWS, StatisticsReduction
 from parallel_ridge.sources import ArraySource
-from parallel_ridge.statistics import VERSION, SufficientStatistics
+from parallel_ridge.statistics import SufficientStatistics
 
 
 def check_memory(memory: Any) -> Any:
@@ -23,14 +25,16 @@ def check_memory(memory: Any) -> Any:
     ValueError
         If ``memory`` is neither None, a path, nor has a method ``cache``.
     """
-    if memory is None or hasattr(memory, "cache"):
+    if memory is None or (hasattr(memory, "cache") and getattr(memory, "location", "") is None):
+        return None  # a joblib.Memory without a place keeps nothing
+    if hasattr(memory, "cache"):
         return memory
     if not isinstance(memory, str | os.PathLike):
         raise ValueError(
             f"memory must be None, a path or a joblib.Memory; got {memory!r} of type "
             f"{type(memory).__name__}."
         )
-    return joblib.Memory(memory, verbose=0)
+    return joblib.Memory(os.fspath(memory), verbose=0)
 
 
 def fold_cached(
@@ -47,10 +51,12 @@ def fold_cached(
     if memory is None:
         return backend.fold(reduction, source)
     cached = memory.cache(_fold, ignore=["backend", "reduction", "source"])
-    statistics: SufficientStatistics = cached(
-        content_key(reduction, source), backend, reduction, source
-    )
-    return statistics
+    arguments = content_key(reduction, source), backend, reduction, source
+    statistics = _opened(cached(*arguments))
+    if statistics is None:  # whole, but not what was written
+        cached.call(*arguments)
+        statistics = _opened(cached(*arguments))
+    return backend.fold(reduction, source) if statistics is None else statistics
 
 
 def content_key(reduction: StatisticsReduction, source: ArraySource) -> str:
@@ -66,7 +72,12 @@ def content_key(reduction: StatisticsReduction, source: ArraySource) -> str:
         else:
             content.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
 
-    options = (VERSION, reduction.exact, reduction.work_dtype.str, reduction.dtype.str)
+    options = (
+        version("parallel-ridge"),
+        reduction.exact,
+        reduction.work_dtype.str,
+        reduction.dtype.str,
+    )
     content.update(repr((*options, source.sparse, reduction.target.multilabel)).encode())
     update(reduction.shift)
     update(reduction.target.classes)
@@ -86,5 +97,24 @@ def content_key(reduction: StatisticsReduction, source: ArraySource) -> str:
 
 def _fold(
     key: str, backend: Backend, reduction: StatisticsReduction, source: ArraySource
-) -> SufficientStatistics:
-    return backend.fold(reduction, source)
+) -> tuple[str, bytes]:
+    """A checksum and the statistics: bits that turn on a disk are no statistics."""
+    content = pickle.dumps(backend.fold(reduction, source), protocol=5)
+    return _digest(content), content
+
+
+def _opened(entry: Any) -> SufficientStatistics | None:
+    try:
+        digest, content = entry
+        if _digest(content) != digest:
+            return None
+        statistics = pickle.loads(content)
+    except Exception:  # whatever else may lie there
+        return None
+    return statistics if isinstance(statistics, SufficientStatistics) else None
+
+
+def _digest(content: bytes) -> str:
+    import xxhash
+
+    return xxhash.xxh3_128_hexdigest(content)

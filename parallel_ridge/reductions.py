@@ -104,6 +104,8 @@ class StatisticsReduction:
         Whether integer rows wider than 16 bits are small enough for exact sums.
     shift : array-like of shape (n_features,)
         Subtracted from each row; zero for exact and for sparse rows.
+    double : bool, default=False
+        Whether to form products of float32 rows in float64.
     feature_names : ndarray of str, or None
     """
 
@@ -119,13 +121,14 @@ class StatisticsReduction:
         weighted: bool,
         exact: bool,
         shift: ArrayLike,
+        double: bool = False,
         feature_names: NDArray[Any] | None = None,
     ) -> None:
         self.target = target
         self.n_features = n_features
         self.sparse = sparse
         self.exact = exact and not weighted and not sparse
-        self.work_dtype = _work_dtype(dtype, self.exact, sparse)
+        self.work_dtype = _work_dtype(dtype, self.exact, double)
         self.dtype = coefficient_dtype(dtype)
         self.shift = np.asarray(
             shift, dtype=self.work_dtype if self.work_dtype.kind == "f" else "d"
@@ -148,6 +151,8 @@ class StatisticsReduction:
         *,
         shift: ArrayLike | None = None,
         centre: bool = True,
+        double: bool = False,
+        weighted: bool = False,
         feature_names: NDArray[Any] | None = None,
     ) -> StatisticsReduction:
         """The reduction that suits a source.
@@ -158,6 +163,10 @@ class StatisticsReduction:
             The shift to use; when None, `choose_shift` of a sample of the rows.
         centre : bool, default=True
             Whether centred sums will be wanted; without, the default shift is zero.
+        double : bool, default=False
+            Whether to form products of float32 rows in float64.
+        weighted : bool, default=False
+            Whether the rows will be folded with weights, although those of the source are one.
         """
         if shift is not None:
             shift = np.ascontiguousarray(shift, dtype=np.float64)
@@ -166,7 +175,7 @@ class StatisticsReduction:
                     f"shift must be {source.n_features} finite numbers, one a feature; got an array of "
                     f"shape {shift.shape}: {shift!r}."
                 )
-        exact = _exact(source)
+        exact = not weighted and _exact(source)
         if shift is None:
             floats = not (exact or source.sparse) and centre and source.n_rows > 0
             shift = choose_shift(source.sample(SAMPLE_ROWS)) if floats else None
@@ -179,9 +188,10 @@ class StatisticsReduction:
             source.n_features,
             source.dtype,
             sparse=source.sparse,
-            weighted=source.weighted,
+            weighted=weighted or source.weighted,
             exact=exact,
             shift=np.zeros(source.n_features) if shift is None else shift,
+            double=double,
             feature_names=feature_names,
         )
 
@@ -201,6 +211,8 @@ class StatisticsReduction:
         """Add a block of rows."""
         codes, indptr = self._codes(block.labels)
         X, weights = block.X, block.weights
+        if self.exact and weights is not None:
+            raise ValueError("Rows with weights cannot be folded into exact sums of integers.")
         # A thread that would have less to do costs more than it brings.
         work = block.X.shape[0] * self.n_features**2 // 2
         n_threads = max(1, min(total.n_threads, work // THREAD_PRODUCTS))
@@ -303,11 +315,11 @@ def coefficient_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.float32 if dtype.kind == "f" and dtype.itemsize <= 4 else np.float64)
 
 
-def _work_dtype(dtype: np.dtype[Any], exact: bool, sparse: bool) -> np.dtype[Any]:
+def _work_dtype(dtype: np.dtype[Any], exact: bool, double: bool) -> np.dtype[Any]:
     """The kernel's dtype for rows of ``dtype``."""
     if exact and dtype.itemsize == 1:
         return np.dtype(np.int8 if dtype.kind == "i" else np.uint8)
-    if dtype.kind == "f" and not exact:
+    if dtype.kind == "f" and not double:
         return coefficient_dtype(dtype)
     return np.dtype(np.float64)
 
@@ -331,7 +343,7 @@ def choose_shift(sample: NDArray[Any]) -> NDArray[np.float64]:
     zeros are skipped by the kernels. The mean is taken about the first row, so that a constant
     column is shifted to exact zeros.
     """
-    rows = sample.astype(np.float64)
+    rows = sample.astype(np.float64, order="C")  # whatever the layout, the same bits
     with np.errstate(all="ignore"):  # rows that are not finite are reported by the pass
         away = rows - rows[0]
         mean = away.mean(axis=0)
@@ -425,7 +437,7 @@ class QRReduction:
     LU factorizations, doi:10.1137/080731992.
     """
 
-    shares_blocks = True
+    shares_blocks = False  # threads do little for one factorisation
 
     def __init__(self, n_classes: int, shift: NDArray[np.float64], fit_intercept: bool) -> None:
         self.n_classes = n_classes
@@ -641,6 +653,23 @@ class PathDecisions:
         return values
 
 
+@dataclass(frozen=True)
+class Leverages:
+    """Diagonals, in the principal axes, that give leverages and decision values; (p, m) each.
+
+    Attributes
+    ----------
+    fitted : ndarray
+        One over sum of squares and penalty.
+    left_out : ndarray, or None
+        Where the rows can be interpolated (as many axes as rows): what fits leave of each axis, so
+        that nothing is lost where the leverage is close to 1.
+    """
+
+    fitted: NDArray[np.float64]
+    left_out: NDArray[np.float64] | None
+
+
 class LeaveOneOutDecisions:
     """Decision value of each row by the weights of all the others, in closed form.
 
@@ -651,8 +680,8 @@ class LeaveOneOutDecisions:
     ----------
     axes : ndarray of shape (d, m)
     means : ndarray of shape (d,)
-    inverse : ndarray of shape (p, m)
-        Diagonal of ``D`` for p penalties.
+    diagonals : Leverages
+        ``D``, for p penalties.
     rotated : ndarray of shape (t, m)
         Right-hand sides in the axes.
     target_means : ndarray of shape (t,)
@@ -662,7 +691,7 @@ class LeaveOneOutDecisions:
     mean_leverage : float
         ``1 / W``, or 0 without an intercept.
     dtype : dtype
-        To compute in: float32 for float32 rows.
+        To compute in: float32 for float32 rows, but for those with leverages close to 1.
 
     References
     ----------
@@ -674,7 +703,7 @@ class LeaveOneOutDecisions:
         self,
         axes: NDArray[np.float64],
         means: NDArray[np.float64],
-        inverse: NDArray[np.float64],
+        diagonals: Leverages,
         rotated: NDArray[np.float64],
         target_means: NDArray[np.float64],
         targets: slice,
@@ -682,40 +711,84 @@ class LeaveOneOutDecisions:
         mean_leverage: float,
         dtype: np.dtype[Any],
     ) -> None:
-        self.shape = (len(inverse), len(rotated))
-        self.axes = axes.astype(dtype)
+        self.shape = (len(diagonals.fitted), len(rotated))
+        self.axes = {t: axes.astype(t, copy=False) for t in {np.dtype(np.float64), dtype}}
         self.means = means
         self.offset = means @ axes
-        self.inverse = inverse.T.astype(dtype)
-        p, t, m = *self.shape, inverse.shape[1]
-        filtered = (inverse[:, None] * rotated).reshape(p * t, m)
-        self.filtered = filtered.T.astype(dtype)
+        self.diagonals = diagonals
+        self.rotated = rotated
         self.target_means = target_means
         self.targets = targets
         self.n_classes = n_classes
         self.mean_leverage = mean_leverage
+        self.dtype = dtype
 
     def __call__(self, block: Block) -> NDArray[Any]:
         """Values of shape (m, p, t)."""
-        if isinstance(block.X, np.ndarray):
-            # Centred before they are rounded to float32, rows far from zero keep their digits.
-            a = (block.X - self.means).astype(self.axes.dtype, copy=False) @ self.axes
-        else:
-            a = (block.X @ self.axes - self.offset).astype(self.axes.dtype, copy=False)
-        fitted = (a @ self.filtered).reshape(len(a), *self.shape) + self.target_means
-        if not np.isfinite(fitted).all():
+        y = block.labels.indicator(self.n_classes)[:, self.targets]
+        interpolated = self.diagonals.left_out is not None
+        dtype = np.dtype(np.float64) if interpolated else self.dtype
+        values, left = self._left_out(block.X, block.weights, y, dtype)
+        if not np.isfinite(values).all():
             raise_not_finite(block)
-        np.multiply(a, a, out=a)
-        leverage = (a @ self.inverse).astype(np.float64) + self.mean_leverage
-        if block.weights is not None:
-            leverage *= block.weights[:, None]
-        # A row that alone decides its own value has leverage 1, less or more by rounding.
-        left = np.maximum(1.0 - leverage, np.finfo(np.float64).eps)
-        y = block.labels.indicator(self.n_classes)[:, None, self.targets]
-        values: NDArray[Any] = y - (y - fitted) / left[:, :, None]
+        close = left.min(axis=1, initial=1.0) < CLOSE_TO_ONE
+        if dtype != np.float64 and close.any():
+            weights = None if block.weights is None else block.weights[close]
+            values[close], _ = self._left_out(
+                block.X[close], weights, y[close], np.dtype(np.float64)
+            )
+        if interpolated and block.weights is not None and not block.weights.all():
+            # Rows without weight take no part in the interpolation.
+            none = block.weights == 0.0
+            fitted = self._products(self._coordinates(block.X[none], dtype), self.diagonals.fitted)
+            values[none] = fitted + self.target_means
         return values
 
+    def _left_out(
+        self,
+        X: Any,
+        weights: NDArray[np.float64] | None,
+        y: NDArray[np.float64],
+        dtype: np.dtype[Any],
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Values, and one less the leverages, shape (m, p)."""
+        a = self._coordinates(X, dtype)
+        diagonal = self.diagonals.left_out
+        if diagonal is None:
+            errors = y[:, None] - (self._products(a, self.diagonals.fitted) + self.target_means)
+        else:
+            errors = self._products(a, diagonal)
+        np.multiply(a, a, out=a)
+        part = (
+            a @ (self.diagonals.fitted if diagonal is None else diagonal).T.astype(dtype)
+        ).astype(np.float64, copy=False)
+        if diagonal is None:
+            part += self.mean_leverage
+        if weights is not None:
+            part *= weights[:, None]
+        if diagonal is None:
+            # A row that alone decides its own value has leverage 1, less or more by rounding.
+            left = np.maximum(1.0 - part, np.finfo(np.float64).eps)
+        else:
+            left = np.where(part > 0.0, part, 1.0)
+        return y[:, None] - errors / left[:, :, None], left
 
+    def _coordinates(self, X: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
+        axes = self.axes[dtype]
+        if isinstance(X, np.ndarray):
+            # Centred before they are rounded to float32, rows far from zero keep their digits.
+            centred: NDArray[Any] = (X - self.means).astype(dtype, copy=False) @ axes
+            return centred
+        return np.asarray(X @ axes - self.offset, dtype=dtype)
+
+    def _products(self, a: NDArray[Any], diagonal: NDArray[np.float64]) -> NDArray[np.float64]:
+        p, t, m = *self.shape, diagonal.shape[1]
+        filtered = (diagonal[:, None] * self.rotated).reshape(p * t, m).T.astype(a.dtype)
+        return (a @ filtered).reshape(len(a), p, t).astype(np.float64)
+
+
+# Of one less a leverage; below, float32 has too few digits left.
+CLOSE_TO_ONE = 1e-2
 # Rows whose decision values for all penalties are formed at a time, and values: a thread's cache.
 DECISION_ROWS = 512
 DECISION_VALUES = 2**18

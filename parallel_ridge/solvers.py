@@ -17,7 +17,14 @@ from numpy.typing import NDArray
 from scipy.linalg import blas, lapack
 from sklearn.exceptions import ConvergenceWarning
 
-from parallel_ridge.reductions import SAMPLE_ROWS, Moments, QRReduction, Triangle, choose_shift
+from parallel_ridge.reductions import (
+    SAMPLE_ROWS,
+    Leverages,
+    Moments,
+    QRReduction,
+    Triangle,
+    choose_shift,
+)
 from parallel_ridge.sources import Block, Source, Target
 from parallel_ridge.statistics import SufficientStatistics, as_float
 
@@ -27,8 +34,10 @@ SUM_NOISE = 1e-12
 # Condition number from which a stable solver takes over, to keep the relative error below 1e-8: on
 # systems made to be bad, the error was up to 1.5 times the condition number times EPSILON.
 CONDITION_LIMIT = 2e7
-# Scores need fewer digits than weights: what the limit loses is in directions that hardly any row has.
-SEARCH_LIMIT = 1e12
+# Scores need fewer digits than weights: what is lost is in directions that hardly any row has. Of
+# integers the sums are exact, and float32 rows are rounded themselves.
+SEARCH_LIMIT = 1e9
+ROUNDED_SEARCH_LIMIT = 1e12
 # More penalties than this and one eigendecomposition costs less than a Cholesky for each: it was
 # measured at 8 times a Cholesky for 784 features.
 EIGEN_FROM = 8
@@ -140,6 +149,19 @@ class Spectrum:
         divisor = self.values + (np.array(penalties) - self.base)[:, None]
         return np.divide(1.0, divisor, out=np.zeros_like(divisor), where=divisor > 0.0)
 
+    def leverages(self, alphas: Sequence[float], n_rows: int) -> Leverages:
+        """What leave-one-out needs, for a fit to ``n_rows`` rows with a weight."""
+        fitted = self.inverse(alphas)
+        squares = self.values - self.base
+        real = squares > len(squares) * EPSILON * squares.max(initial=0.0)
+        if real.sum() + self.problem.fit_intercept < n_rows:
+            return Leverages(fitted, None)
+        penalties = [self.problem.penalty(alpha, self.weight_sum) for alpha in alphas]
+        left_out = np.array(penalties)[:, None] * fitted
+        return Leverages(
+            fitted, np.divide(left_out, squares, out=np.zeros_like(fitted), where=real)
+        )
+
     def weights(self, alphas: Sequence[float]) -> list[Weights]:
         """Weights for each penalty: the solution of least norm where there are many."""
         filtered = self.inverse(alphas)[:, None] * self.rotated
@@ -215,6 +237,8 @@ class NormalEquations:
             gram[:, self.constant] = 0.0
         self.target_means = 2.0 * class_weights / n - 1.0
         self.weight_sum = n
+        rounded = statistics.exact or statistics.dtype == np.float32
+        self.search_limit = ROUNDED_SEARCH_LIMIT if rounded else SEARCH_LIMIT
         self.problem = problem
         self.penalties = np.ones(len(sums))
         if problem.standardize:
@@ -267,14 +291,14 @@ class NormalEquations:
         Raises
         ------
         IllConditioned
-            If the condition number after scaling exceeds `SEARCH_LIMIT`.
+            If the condition number after scaling exceeds `search_limit`.
 
         References
         ----------
         Demmel and Veselic (1992), Jacobi's method is more accurate than QR, doi:10.1137/0613074,
         for the Cholesky factor as the start.
         """
-        factor, scale = self._factor(alpha, False, SEARCH_LIMIT)
+        factor, scale = self._factor(alpha, False, self.search_limit)
         varies = ~self.constant
         root = np.sqrt(self.penalties[varies])
         factor = np.tril(factor)[np.ix_(varies, varies)] / (scale[varies] * root)[:, None]
@@ -466,6 +490,83 @@ def fold_spectrum(
     return spectrum_of_rows(triangle, shift, source.weight_sum(), problem)
 
 
+class _Rows:
+    """Rows for a problem where n < d: centred if it has an intercept, scaled if standardised.
+
+    Parameters
+    ----------
+    blocks : sequence of Block
+    weights : ndarray of shape (n,)
+        By which means and variances are taken.
+    problem : Problem
+
+    Attributes
+    ----------
+    means, scale : ndarray of shape (d,)
+    parts : list of slice
+        Rows of each block.
+    """
+
+    def __init__(
+        self, blocks: Sequence[Block], weights: NDArray[np.float64], problem: Problem
+    ) -> None:
+        self.blocks = blocks
+        edges = np.cumsum([0] + [block.X.shape[0] for block in blocks])
+        self.parts = [slice(a, b) for a, b in pairwise(edges)]
+        self.sparse = not isinstance(blocks[0].X, np.ndarray)
+        d, total = blocks[0].X.shape[1], weights.sum()
+        first = _dense(blocks[0].X[:1])[0]  # a shift: constant columns become exact zeros
+        moved = zip(blocks, self.parts, strict=True)
+        if self.sparse:
+            away = sum(block.X.T @ weights[part] for block, part in moved) - total * first
+        else:
+            away = sum(weights[part] @ (_dense(block.X) - first) for block, part in moved)
+        self.means = first + away / total
+        self.centre = self.means if problem.fit_intercept else np.zeros(d)
+        self.scale = np.ones(d)
+        if problem.standardize:
+            variances = sum(
+                weights[part] @ (_dense(block.X) - self.means) ** 2
+                for block, part in zip(blocks, self.parts, strict=True)
+            )
+            deviation = np.sqrt(variances / total)
+            constant = deviation <= 8 * EPSILON * np.abs(self.means)
+            self.scale = np.where(constant, 1.0, deviation)
+
+    def __len__(self) -> int:
+        return self.parts[-1].stop
+
+    def dense(self, i: int) -> NDArray[np.float64]:
+        """Rows of a block."""
+        rows: NDArray[np.float64] = (_dense(self.blocks[i].X) - self.centre) / self.scale
+        return rows
+
+    def products(self) -> NDArray[np.float64]:
+        """Products of all pairs of rows, upper triangle; ``n^2 d / 2`` multiplications."""
+        K = np.empty((len(self), len(self)))
+        if self.sparse:
+            X = sp.vstack([block.X for block in self.blocks], format="csr").astype(np.float64)
+            X = X @ sp.diags_array(1.0 / self.scale)
+            centre = self.centre / self.scale
+            away = X @ centre
+            K[:] = (X @ X.T).toarray()
+            K -= away[:, None] + (away - centre @ centre)
+            return K
+        for i, left in enumerate(self.parts):
+            rows = self.dense(i)
+            for j in range(i, len(self.parts)):
+                K[left, self.parts[j]] = rows @ (rows if i == j else self.dense(j)).T
+        return K
+
+    def transposed_product(self, V: NDArray[np.float64]) -> NDArray[np.float64]:
+        """``Z^T V``, shape (d, t), for V of shape (n, t)."""
+        if self.sparse:
+            raw = sum(b.X.T @ V[p] for b, p in zip(self.blocks, self.parts, strict=True))
+            product = raw - np.outer(self.centre, V.sum(axis=0))
+            return np.asarray(product / self.scale[:, None])
+        return np.asarray(sum(self.dense(i).T @ V[p] for i, p in enumerate(self.parts)))
+
+
 def solve_dual(
     blocks: Sequence[Block], n_classes: int, multilabel: bool, alpha: float, problem: Problem
 ) -> Weights:
@@ -483,39 +584,17 @@ def solve_dual(
     ----------
     Saunders, Gammerman and Vovk (1998), Ridge regression learning algorithm in dual variables.
     """
-    d = blocks[0].X.shape[1]
     weights = np.concatenate(
         [np.ones(b.X.shape[0]) if b.weights is None else b.weights for b in blocks]
     )
-    total = weights.sum()
-    edges = np.cumsum([0] + [b.X.shape[0] for b in blocks])
-    parts = [slice(a, b) for a, b in pairwise(edges)]
+    total, roots = weights.sum(), np.sqrt(weights)
+    rows = _Rows(blocks, weights, problem)
     Y = np.vstack([b.labels.indicator(n_classes) for b in blocks])
     Y = Y[:, n_targets(n_classes, multilabel)]
-
-    first = _dense(blocks[0].X[:1])[0]  # a shift: constant columns become exact zeros
-    away = sum(weights[p] @ (_dense(b.X) - first) for b, p in zip(blocks, parts, strict=True))
-    means = first + away / total
-    centre = means if problem.fit_intercept else np.zeros(d)
-    scale = np.ones(d)
-    if problem.standardize:
-        variances = sum(
-            weights[p] @ (_dense(b.X) - means) ** 2 for b, p in zip(blocks, parts, strict=True)
-        )
-        deviation = np.sqrt(variances / total)
-        constant = deviation <= 8 * EPSILON * np.abs(means)
-        scale = np.where(constant, 1.0, deviation)
-
-    def z(i: int) -> NDArray[np.float64]:
-        return (_dense(blocks[i].X) - centre) / scale * np.sqrt(weights[parts[i]])[:, None]
-
-    K = np.empty((len(weights), len(weights)))
-    for i in range(len(blocks)):
-        left = z(i)
-        for j in range(i, len(blocks)):
-            K[parts[i], parts[j]] = left @ (left if i == j else z(j)).T
+    K = rows.products()
+    K *= roots
+    K *= roots[:, None]
     target_means = weights @ Y / total if problem.fit_intercept else np.zeros(Y.shape[1])
-    roots = np.sqrt(weights)
     rhs = (Y - target_means) * roots[:, None]
     K.flat[:: len(K) + 1] += problem.penalty(alpha, total)
     if problem.fit_intercept:
@@ -524,21 +603,25 @@ def solve_dual(
         fill = K.trace() / len(K) / total
         blas.dsyr(fill, roots, a=K.T, lower=1, overwrite_a=1)
     norm = np.zeros(len(K))
-    for rows in _row_blocks(len(K)):
-        _add_symmetric(norm, rows, np.triu(K[rows, rows.start :]))
+    for part in _row_blocks(len(K)):
+        _add_symmetric(norm, part, np.triu(K[part, part.start :]))
     dual, _ = lapack.dpotrs(_cholesky(K, norm, CONDITION_LIMIT), rhs, lower=1)
-    coef = sum(z(i).T @ dual[parts[i]] for i in range(len(blocks))).T / scale
-    return with_intercept(coef, means, target_means, problem.fit_intercept)
+    coef = rows.transposed_product(roots[:, None] * dual).T / rows.scale
+    return with_intercept(coef, rows.means, target_means, problem.fit_intercept)
 
 
 def row_coordinates(
-    blocks: Sequence[Block], weights: NDArray[np.float64] | None, problem: Problem
+    blocks: Sequence[Block],
+    weights: NDArray[np.float64] | None,
+    problem: Problem,
+    smallest: float,
 ) -> NDArray[np.float64]:
-    """Rows in an orthonormal basis of the space that they span, where n < d; shape (n, n).
+    """Rows in an orthonormal basis of the space that they span, where n < d; shape (n, m), m <= n.
 
-    Inner products and distances of rows stay as they are, and so do all answers of a ridge problem:
-    ``X^T = Q R`` gives ``X = R^T Q^T``. Nothing is squared. Memory is n x n and some columns of the
-    rows; time ``2 n^2 d``.
+    Inner products and distances of rows stay as they are, and so do all answers of a ridge problem.
+    The coordinates come from an eigendecomposition of the products of all rows, n x n, in time
+    ``n^2 d``; where that would lose what a small penalty makes visible, from a QR of the transposed
+    rows, which squares nothing and takes some three times the time.
 
     Parameters
     ----------
@@ -548,27 +631,36 @@ def row_coordinates(
         By which means and variances are taken.
     problem : Problem
         Rows are centred if it has an intercept, and features scaled if they are standardised.
+    smallest : float
+        The smallest penalty of the summed loss that is to be used.
     """
-    n, d = sum(block.X.shape[0] for block in blocks), blocks[0].X.shape[1]
-    sparse = not isinstance(blocks[0].X, np.ndarray)
-    by_column = sp.vstack([block.X for block in blocks]).tocsc() if sparse else None
+    n = sum(block.X.shape[0] for block in blocks)
+    rows = _Rows(blocks, np.ones(n) if weights is None else weights, problem)
+    K = rows.products()
+    if K.trace() <= SEARCH_LIMIT * smallest:
+        values, vectors = scipy.linalg.eigh(
+            K.T, lower=True, overwrite_a=True, check_finite=False, driver="evd"
+        )
+        real = values > n * EPSILON * values.max(initial=0.0)
+        coordinates: NDArray[np.float64] = vectors[:, real] * np.sqrt(values[real])
+        return np.ascontiguousarray(coordinates)
+    del K
     R = np.zeros((0, n))
-    for first in range(0, d, max(n, 512)):
-        columns = slice(first, min(first + max(n, 512), d))
-        if by_column is not None:
-            X = by_column[:, columns].toarray().astype(np.float64)
-        else:
-            X = np.vstack([block.X[:, columns] for block in blocks]).astype(np.float64)
-        away = X - X[0]  # about the first row, constant columns become exact zeros
-        means = X[0] + np.average(away, axis=0, weights=weights)
-        stack = np.empty((len(R) + X.shape[1], n), order="F")
+    by_column = None
+    if rows.sparse:
+        by_column = sp.vstack([block.X for block in blocks], format="csc")
+    d = blocks[0].X.shape[1]
+    for first in range(0, d, max(n // 2, 512)):
+        columns = slice(first, min(first + max(n // 2, 512), d))
+        stack = np.empty((len(R) + columns.stop - first, n), order="F")
         stack[: len(R)] = R
-        rows = stack[len(R) :]
-        rows[:] = (X - means if problem.fit_intercept else X).T
-        if problem.standardize:
-            deviation = np.sqrt(np.average((X - means) ** 2, axis=0, weights=weights))
-            varies = deviation > 8 * EPSILON * np.abs(means)
-            rows[varies] /= deviation[varies, None]
+        if by_column is not None:
+            stack[len(R) :] = by_column[:, columns].T.toarray()
+        else:
+            for block, part in zip(blocks, rows.parts, strict=True):
+                stack[len(R) :, part] = block.X[:, columns].T
+        stack[len(R) :] -= rows.centre[columns, None]
+        stack[len(R) :] /= rows.scale[columns, None]
         (R,) = scipy.linalg.qr(stack, mode="r", overwrite_a=True, check_finite=False)
         R = R[:n].copy()
     return np.ascontiguousarray(R.T)

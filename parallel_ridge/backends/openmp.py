@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import joblib
 from joblib.parallel import get_active_backend
@@ -45,10 +45,10 @@ class OpenMPBackend:
             return fold_blocks(reduction, source, n_threads)
 
     def map(self, function: Callable[[T], S], items: Iterable[T]) -> list[S]:
-        """Call `function` on independent items in threads, each with one BLAS thread."""
+        """Call `function` on independent items in threads, which share out BLAS's threads."""
         items = list(items)
-        n_threads = min(self.n_threads(), len(items))
-        with blas_threads(1):
+        n_threads = min(self.n_threads(), max(1, len(items)))
+        with blas_threads(self.n_threads() // n_threads):
             if n_threads <= 1:
                 return [function(item) for item in items]
             with ThreadPoolExecutor(n_threads) as workers:
@@ -81,7 +81,7 @@ class _Process:
 
 def _after_fork() -> None:
     _Process.forked = True
-    _BlasLimit.lock, _BlasLimit.callers, _BlasLimit.current = threading.Lock(), 0, None
+    _BlasLimit.lock, _BlasLimit.asked, _BlasLimit.current = threading.Lock(), [], None
 
 
 if hasattr(os, "register_at_fork"):
@@ -112,13 +112,13 @@ class _BlasLimit(threading.Thread):
     """Holds BLAS to few threads from `start` until `release`.
 
     The limit of a BLAS with threads of its own is the whole process's, and threadpoolctl lets one
-    thread alone set it and lift it. Were that the first of several callers, it would lift the limit
-    of the others when it goes; so it is a thread that lives as long as any of them needs it.
+    thread alone set it and lift it. Were that one of several callers, it would lift the limit of
+    the others when it goes; so it is a thread that lives as long as the lowest limit asked for.
     """
 
     lock = threading.Lock()
-    callers = 0
-    current: _BlasLimit | None = None
+    asked: ClassVar[list[int]] = []
+    current: ClassVar[_BlasLimit | None] = None
 
     def __init__(self, n_threads: int) -> None:
         super().__init__(daemon=True)
@@ -134,32 +134,34 @@ class _BlasLimit(threading.Thread):
         finally:
             self.held.set()  # whatever happens, nobody waits for ever
 
-    def release(self) -> None:
-        """Lift the limit."""
-        self.over.set()
-        self.join()
+    @classmethod
+    def hold_lowest(cls) -> None:
+        """Hold the lowest limit that any caller asks for; the lock is the caller's."""
+        lowest = min(cls.asked, default=None)
+        if cls.current is not None and cls.current.n_threads != lowest:
+            cls.current.over.set()
+            cls.current.join()
+            cls.current = None
+        if cls.current is None and lowest is not None and _exceeds(lowest):
+            cls.current = cls(lowest)
+            cls.current.start()
+            cls.current.held.wait()
 
 
 @contextmanager
 def blas_threads(n_threads: int) -> Iterator[None]:
     """Hold BLAS to at most `n_threads` threads, as long as any caller is in here."""
     with _BlasLimit.lock:
-        if _BlasLimit.current is None and _exceeds(n_threads):
-            limit = _BlasLimit(n_threads)
-            limit.start()
-            _BlasLimit.current = limit
-            limit.held.wait()
-        _BlasLimit.callers += 1
+        _BlasLimit.asked.append(n_threads)
+        _BlasLimit.hold_lowest()
     try:
         # Where a limit of the caller's own is in force, only the thread that set it can lower it.
         with _blas().limit(limits=n_threads) if _exceeds(n_threads) else nullcontext():
             yield
     finally:
         with _BlasLimit.lock:
-            _BlasLimit.callers -= 1
-            if not _BlasLimit.callers and _BlasLimit.current is not None:
-                _BlasLimit.current.release()
-                _BlasLimit.current = None
+            _BlasLimit.asked.remove(n_threads)
+            _BlasLimit.hold_lowest()
 
 
 def _exceeds(n_threads: int) -> bool:

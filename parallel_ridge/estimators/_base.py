@@ -357,6 +357,11 @@ def times_class_weights(
     at: Any = slice(None) if rows is None else rows
     product = np.zeros(y.shape[0])
     product[at] = compute_sample_weight(class_weight, y[at])
+    bad = np.flatnonzero(~(product >= 0.0) | np.isinf(product))
+    if len(bad):
+        raise ValueError(
+            f"class_weight must be finite and not negative; row {bad[0]} gets {product[bad[0]]}."
+        )
     if weights is not None:
         product *= weights
     return check_weights(product, len(product))

@@ -14,6 +14,7 @@ from sklearn.utils.metaestimators import available_if
 from parallel_ridge.backends import Backend
 from parallel_ridge.backends.openmp import blas_threads
 from parallel_ridge.estimators._base import (
+    LARGEST_SYSTEM,
     BaseRidgeClassifier,
     check_alpha,
     check_flag,
@@ -26,17 +27,19 @@ from parallel_ridge.model_selection import (
     Search,
     Searcher,
     Split,
+    log_probabilities,
     make_splits,
     probabilities,
 )
 from parallel_ridge.progress import progress
-from parallel_ridge.reductions import coefficient_dtype
+from parallel_ridge.reductions import StatisticsReduction, coefficient_dtype
 from parallel_ridge.solvers import warn_caller
 from parallel_ridge.sources import ArraySource
 
 
 def _has_probabilities(estimator: ParallelRidgeClassifierCV) -> bool:
-    if not estimator.probability:
+    fitted = hasattr(estimator, "coef_")
+    if not estimator.probability or (fitted and not hasattr(estimator, "probability_scale_")):
         raise AttributeError("predict_proba needs probability=True, set before fit.")
     return True
 
@@ -74,12 +77,14 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
     fit_intercept : bool, default=True
         Whether to fit an intercept, unpenalised.
     class_weight : dict, list of dict, "balanced" or None, default=None
-        Weights of the classes; "balanced" by each training set.
+        Weights of the classes; "balanced" by each training set (by all rows for leave-one-out),
+        which then takes a pass a set.
     standardize : bool, default=False
         Penalise the weights of features scaled to unit variance (of each training set; for
         leave-one-out, of all rows).
     objective : {"sum", "mean"}, default="sum"
-        ``"mean"`` divides the loss by the sum of weights of the training set.
+        ``"mean"`` divides the loss by the sum of weights of the training set (for leave-one-out, of
+        all rows).
     backend : str or Backend, default="auto"
         Where passes over the rows run.
     n_jobs : int, default=None
@@ -131,9 +136,10 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
     Notes
     -----
     K folds cost one pass for the statistics, K factorisations (``9 d^3`` multiplications if there are
-    many penalties), and one pass for the scores, ``n d k`` multiplications a penalty. Leave-one-out
-    costs ``n d^2`` more, for the leverages. Memory beyond the data is K + 1 Gram matrices.
-    Where n < d, everything is done on rows of n coordinates.
+    many penalties), and one pass for the scores, ``n d k`` multiplications a penalty. Splits that
+    overlap so that rows form many groups cost a pass each. Leave-one-out costs ``n d^2`` more, for
+    the leverages. Memory beyond the data is that of K + 1 d x d matrices, and some four more a
+    thread. Where n < d, everything is done on rows of n coordinates.
 
     References
     ----------
@@ -235,7 +241,22 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
                 )
             self.classes_ = target.classes
             weighted = source.take(None, times_class_weights(source.weights, self.class_weight, y))
-            reduction = self._reduction(weighted, target)
+            if min(source.n_rows, source.n_features) > LARGEST_SYSTEM:
+                raise ValueError(
+                    f"A search needs matrices of {source.n_features} x {source.n_features} numbers, "
+                    f"or of {source.n_rows} x {source.n_rows}, and at most {LARGEST_SYSTEM} are "
+                    "supported. Reduce the features, or search with GridSearchCV over "
+                    "ParallelRidgeClassifier(solver='cg')."
+                )
+            reduction = StatisticsReduction.of(
+                weighted,
+                target,
+                centre=self.fit_intercept,
+                # Leverages close to 1 show what float32 products have lost.
+                double=self.cv is None,
+                weighted=source.weighted or isinstance(self.class_weight, str),
+                feature_names=getattr(self, "feature_names_in_", None),
+            )
             searcher = Searcher(
                 backend=backend,
                 statistics=lambda some: self._statistics(backend, some, reduction),
@@ -305,8 +326,8 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
         -------
         ndarray of shape (n, k)
         """
-        with np.errstate(divide="ignore"):
-            return np.log(self.predict_proba(X))
+        values = self.decision_function(X)
+        return log_probabilities(values, self.probability_scale_, self._multilabel)
 
     def _check_options(self) -> Backend:
         for name in ("store_cv_results", "probability"):

@@ -20,6 +20,8 @@ from sklearn.utils.metaestimators import available_if
 from parallel_ridge.sources import Target
 
 # These judge decision values against the targets -1 and 1; all others judge classes.
+# Decision values this far apart are no values: of a class that a training set lacks.
+UNKNOWN = 1e8
 ERROR_SCORES = ("neg_mean_squared_error", "neg_root_mean_squared_error", "r2")
 
 
@@ -60,8 +62,8 @@ class Scoring:
 
     Attributes
     ----------
-    name : str
-        For messages.
+    name : str or None
+        For messages; None is the squared error of leave-one-out.
     kind : {"errors", "labels", "decisions"}
         What scores are made from: squared errors, confusion counts or decision values.
     scorer : callable
@@ -72,7 +74,7 @@ class Scoring:
         Whether the scorer takes weights of rows.
     """
 
-    name: str
+    name: str | None
     kind: str
     scorer: Any = None
     needs_scale: bool = False
@@ -95,8 +97,9 @@ class Scoring:
         ValueError
             If it is not known, or wants probabilities that there will not be.
         """
-        if scoring is None:
-            scoring = "neg_mean_squared_error" if leave_one_out else "accuracy"
+        if scoring is None and leave_one_out:
+            return cls(None, "errors")
+        scoring = "accuracy" if scoring is None else scoring
         if isinstance(scoring, str) and scoring in ERROR_SCORES:
             return cls(scoring, "errors")
         if not isinstance(scoring, str) and not callable(scoring):
@@ -111,7 +114,7 @@ class Scoring:
             return cls(name, "labels", scorer, weighted=weighted)
         if methods == ("predict_proba",) and not probability:
             raise ValueError(f"scoring={name} needs probabilities: set probability=True.")
-        needs_scale = probability and methods != ("predict",)
+        needs_scale = probability and methods in (None, ("predict_proba",))
         return cls(name, "decisions", scorer, needs_scale, weighted)
 
     def of_counts(self, counts: NDArray[Any], target: Target) -> float:
@@ -152,32 +155,39 @@ def where(text: str) -> Iterator[None]:
         raise
 
 
+def log_probabilities(values: NDArray[Any], scale: float, multilabel: bool) -> NDArray[np.float64]:
+    """Logarithms of `probabilities`."""
+    scaled = np.asarray(values, dtype=np.float64) * scale
+    if multilabel:
+        return np.asarray(scipy.special.log_expit(2.0 * scaled))
+    if scaled.ndim == 1 or scaled.shape[1] == 1:
+        margin = 2.0 * scaled.reshape(-1)
+        return np.column_stack([scipy.special.log_expit(-margin), scipy.special.log_expit(margin)])
+    return np.asarray(scipy.special.log_softmax(scaled, axis=1))
+
+
 def probabilities(values: NDArray[Any], scale: float, multilabel: bool) -> NDArray[np.float64]:
     """Probabilities of decision values, shape (n, k): a softmax; of each label for multilabel.
 
     A binary decision value is that of the second class, and of the first with the other sign.
     """
-    scaled = np.asarray(values, dtype=np.float64) * scale
-    if multilabel:
-        return scipy.special.expit(2.0 * scaled)
-    if scaled.ndim == 1 or scaled.shape[1] == 1:
-        second = scipy.special.expit(2.0 * scaled.reshape(-1))
-        return np.column_stack([scipy.special.expit(-2.0 * scaled.reshape(-1)), second])
-    proba: NDArray[np.float64] = scipy.special.softmax(scaled, axis=1)
-    return proba
+    return np.exp(log_probabilities(values, scale, multilabel))
 
 
 def fit_scale(
-    values: NDArray[Any], targets: NDArray[np.float64], weights: NDArray[Any] | None
+    values: NDArray[Any],
+    targets: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    multilabel: bool,
 ) -> float:
     """The factor of held-out decision values that minimises their log-loss.
 
     Parameters
     ----------
     values, targets : ndarray of shape (n, t)
-        Decision values, and +1 or -1. A single column, or columns that do not exclude each other
-        (multilabel), are judged one by one; else a row's classes compete.
-    weights : ndarray of shape (n,) or None
+        Decision values, and +1 or -1. Multilabel columns, and a single one, are judged one by one;
+        else a row's classes compete.
+    weights : ndarray of shape (n,)
 
     References
     ----------
@@ -185,27 +195,31 @@ def fit_scale(
     replacement for logistic regression for high-dimensional data, arXiv:2401.15610.
     """
     values = np.asarray(values, dtype=np.float64)
-    one_by_one = values.shape[1] == 1 or not (targets.sum(axis=1) == 2.0 - values.shape[1]).all()
-    if one_by_one:
-        margins = 2.0 * values * targets
+    competing = values.shape[1] > 1 and not multilabel
+    if competing:
+        margins = np.take_along_axis(values, targets.argmax(axis=1)[:, None], axis=1) - values
     else:
-        true = targets.argmax(axis=1)[:, None]
-        margins = np.take_along_axis(values, true, axis=1) - values
-    known = np.isfinite(margins).all(axis=1) | (margins == np.inf).any(axis=1)
-    known &= ~np.isnan(margins).any(axis=1) & (margins > -np.inf).all(axis=1)
-    margins = margins[known]
-    weight = None if weights is None else weights[known]
+        margins = 2.0 * values * targets
+    # Of rows whose class their training set lacks there is nothing to learn.
+    known = (margins.min(axis=1) > -UNKNOWN) & (weights > 0.0)
+    margins, weights = margins[known], weights[known]
+    finite = np.minimum(np.abs(margins), UNKNOWN)
+    size = np.sqrt(np.mean(np.square(finite, where=finite < UNKNOWN, out=np.zeros_like(finite))))
+    if not size > 0.0:
+        return 1.0
 
     def loss(log_scale: float) -> float:
-        scaled = -np.exp(log_scale) * margins
-        if one_by_one:
-            rows = np.logaddexp(0.0, scaled).sum(axis=1)
+        scaled = -np.exp(log_scale) / size * margins
+        if competing:
+            rows = np.log(np.exp(scaled - scaled.max(axis=1)[:, None]).sum(axis=1)) + scaled.max(
+                axis=1
+            )
         else:
-            rows = scipy.special.logsumexp(scaled, axis=1)
-        return float(np.average(rows, weights=weight))
+            rows = np.logaddexp(0.0, scaled).sum(axis=1)
+        return float(np.average(rows, weights=weights))
 
-    # Convex in the factor: one minimum. Values are of the order of one, as the targets are.
+    # Convex in the factor: one minimum.
     found = scipy.optimize.minimize_scalar(
-        loss, bounds=(np.log(1e-4), np.log(1e4)), method="bounded", options={"xatol": 1e-6}
+        loss, bounds=(-7.0, 9.0), method="bounded", options={"xatol": 1e-5}
     )
-    return float(np.exp(found.x))
+    return float(np.exp(found.x) / size)

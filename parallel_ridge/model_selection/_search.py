@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from scipy.linalg import blas
 from parallel_ridge import solvers
 from parallel_ridge.backends import Backend
 from parallel_ridge.model_selection._scoring import Scoring, fit_scale, where
-from parallel_ridge.model_selection._splits import Split, alike
+from parallel_ridge.model_selection._splits import Split, alike, terms
 from parallel_ridge.reductions import (
     ConfusionReduction,
     DecisionReduction,
@@ -28,11 +29,11 @@ from parallel_ridge.reductions import (
     coefficient_dtype,
 )
 from parallel_ridge.solvers import (
-    SEARCH_LIMIT,
     IllConditioned,
     NormalEquations,
     Problem,
     Spectrum,
+    Weights,
     n_targets,
     warn_caller,
 )
@@ -40,7 +41,9 @@ from parallel_ridge.sources import ArraySource, Target
 from parallel_ridge.statistics import SufficientStatistics, as_float
 
 # Decision values of all held-out rows that are kept at a time, in numbers.
-HELD_VALUES = 2**22
+HELD_VALUES = 2**23
+# Decision value of a class that a training set lacks: below all others, and harmless to scorers.
+NEVER = -1e9
 
 Balance = Callable[[Split], NDArray[np.float64] | None]
 Part = tuple[Decisions, ArraySource]  # rows, and what gives their held-out decision values
@@ -54,15 +57,19 @@ class Path:
     ----------
     coefs : ndarray of shape (p, t, d)
     intercepts : ndarray of shape (p, t)
+    absent : ndarray of int
+        Classes without a training row.
     source : ArraySource
         The rows in the coordinates of the weights.
     seconds : float
     test : SufficientStatistics, or None
-        Of the test set, for scores that come from them.
+        Of the test set, for scores that come from them. Not where training was ill-conditioned: the
+        huge weights of such a path would cancel in them.
     """
 
     coefs: NDArray[np.float64]
     intercepts: NDArray[np.float64]
+    absent: NDArray[np.intp]
     source: ArraySource
     seconds: float
     test: SufficientStatistics | None
@@ -190,9 +197,7 @@ class Searcher:
     def leave_one_out(self) -> Search:
         """Search by the error of each row under the weights of all the others."""
         if self.source.n_rows < self.source.n_features:
-            search = self._in_row_coordinates().leave_one_out()
-            search.total = None
-            return search
+            return replace(self._in_row_coordinates().leave_one_out(), total=None)
         start = time.perf_counter()
         total = self.statistics(self.source)
         spectrum = self._spectrum(total)
@@ -200,10 +205,12 @@ class Searcher:
 
         def parts_of(some: Sequence[int]) -> list[Part]:
             intercept = self.problem.fit_intercept
+            weights = self.source.weights
+            n_rows = self.source.n_rows if weights is None else int(np.count_nonzero(weights))
             decisions = LeaveOneOutDecisions(
                 spectrum.axes,
                 spectrum.means,
-                spectrum.inverse([self.alphas[j] for j in some]),
+                spectrum.leverages([self.alphas[j] for j in some], n_rows),
                 spectrum.rotated,
                 spectrum.target_means if intercept else np.zeros(len(spectrum.target_means)),
                 self._targets,
@@ -244,6 +251,8 @@ class Searcher:
         balance : callable, default=None
             ``balance(split)``: weights of rows, where they depend on the training set.
         """
+        for i, split in enumerate(splits):
+            self._check_weights(i, split, balance)
         total = None
         if self.source.n_rows >= self.source.n_features:
             paths, total = self._paths(splits, balance)
@@ -257,22 +266,26 @@ class Searcher:
             paths, _ = self._in_row_coordinates()._paths(splits, balance)
 
         def parts_of(some: Sequence[int]) -> list[Part]:
-            return [
-                (
-                    PathDecisions(
-                        path.coefs[some].astype(self._dtype),
-                        path.intercepts[some].astype(self._dtype),
-                    ),
-                    path.source.take(split.test, self.score_weights),
-                )
-                for path, split in zip(paths, splits, strict=True)
-            ]
+            parts: list[Part] = []
+            for path, split in zip(paths, splits, strict=True):
+                coefs, intercepts = path.coefs[some].copy(), path.intercepts[some].copy()
+                if self.target.multilabel or not len(path.absent):
+                    pass
+                elif intercepts.shape[1] > 1:
+                    intercepts[:, path.absent] = NEVER
+                    coefs[:, path.absent] = 0.0
+                else:  # one class is left, which all rows are predicted as
+                    intercepts[:], coefs[:] = 1.0 - 2.0 * path.absent, 0.0
+                decisions = PathDecisions(coefs.astype(self._dtype), intercepts.astype(self._dtype))
+                parts.append((decisions, path.source.take(split.test, self.score_weights)))
+            return parts
 
         shape = (len(splits), len(self.alphas))
         start = time.perf_counter()
         scales = None
         if self.scoring.kind == "errors":
-            scores = np.array([self._errors_of(path) for path in paths])
+            pairs = zip(paths, splits, strict=True)
+            scores = np.array([self._errors_of(path, split) for path, split in pairs])
         else:
             scores, scales = self._scores(parts_of)
         score_seconds = np.full(shape, (time.perf_counter() - start) / scores.size)
@@ -295,7 +308,9 @@ class Searcher:
     ) -> tuple[list[Path], SufficientStatistics | None]:
         """Weights of each split, and the statistics of all rows if they come for nothing."""
         start = time.perf_counter()
-        group = alike(splits, self.source.n_rows) if balance is None else None
+        n, d = self.source.n_rows, self.source.n_features
+        # Groups are worth their Gram matrices while these take no more memory than the rows do.
+        group = alike(splits, n, 64 + 4 * n // d) if balance is None else None
 
         def training(split: Split) -> ArraySource:
             weights = balance(split) if balance else self.source.weights
@@ -303,9 +318,7 @@ class Searcher:
 
         total = None
         if group is None:
-            sets = self.progress(splits, "training sets")
-            parts = [self.statistics(training(split)) for split in sets]
-            members = [[i] for i in range(len(splits))]
+            items = [[self.statistics(training(s))] for s in self.progress(splits, "training sets")]
         else:
             order = np.argsort(group, kind="stable")
             pieces = np.split(order, np.cumsum(np.bincount(group))[:-1])
@@ -314,30 +327,20 @@ class Searcher:
                 for rows in self.progress(pieces, "groups of rows")
             ]
             total = SufficientStatistics.sum(parts)
-            members = [np.unique(group[split.train]).tolist() for split in splits]
+            items = terms(parts, [np.unique(group[split.train]).tolist() for split in splits])
         shared = (time.perf_counter() - start) / len(splits)
-
-        def path_of(i: int) -> tuple[Any, float, NDArray[np.int64]]:
-            start = time.perf_counter()
-            statistics = SufficientStatistics.sum(parts[j] for j in members[i])
-            if not statistics.weight_sum > 0.0:
-                raise ValueError(f"The weights of the training set of split {i} are all zero.")
-            system = NormalEquations(statistics, self.problem)
-            try:
-                path: Any = system.path(self.alphas, limit=SEARCH_LIMIT)[0]
-            except IllConditioned as error:
-                path = error
-            return path, time.perf_counter() - start, statistics.class_counts
+        solve = partial(_solve_path, problem=self.problem, alphas=self.alphas)
 
         paths = []
-        found = self.backend.map(path_of, range(len(splits)))
+        found = self.backend.map(solve, items)
         for i, (split, (path, seconds, counts)) in enumerate(zip(splits, found, strict=True)):
-            if isinstance(path, IllConditioned):
-                self._warn_ill_conditioned(f"split {i}", path.condition)
-                rows = training(split)
-                spectrum = solvers.fold_spectrum(self.backend.fold, rows, self.target, self.problem)
+            stable = not isinstance(path, float)
+            if isinstance(path, float):
+                self._warn_ill_conditioned(f"split {i}", path)
+                spectrum = solvers.fold_spectrum(
+                    self.backend.fold, training(split), self.target, self.problem
+                )
                 path = spectrum.weights(self.alphas)
-            intercepts = np.array([weights.intercept for weights in path])
             absent = np.flatnonzero(counts == 0)
             if len(absent) and not self.target.multilabel:
                 warn_caller(
@@ -346,23 +349,31 @@ class Searcher:
                     "that. Use fewer or stratified splits.",
                     UserWarning,
                 )
-                if intercepts.shape[1] > 1:
-                    intercepts[:, absent] = -np.inf
             test = None
-            if self.scoring.kind == "errors":
+            if self.scoring.kind == "errors" and stable:
                 if group is None or self.source.weights is not self.score_weights:
                     test = self.statistics(self.source.take(split.test, self.score_weights))
                 else:
                     groups = np.unique(group[split.test]).tolist()
                     test = SufficientStatistics.sum(parts[j] for j in groups)
             coefs = np.array([weights.coef for weights in path])
-            paths.append(Path(coefs, intercepts, self.source, seconds + shared, test))
+            intercepts = np.array([weights.intercept for weights in path])
+            paths.append(Path(coefs, intercepts, absent, self.source, seconds + shared, test))
         return paths, total
+
+    def _check_weights(self, i: int, split: Split, balance: Balance | None) -> None:
+        weights = balance(split) if balance else self.source.weights
+        for name, rows, some in (
+            ("training", split.train, weights),
+            ("test", split.test, self.score_weights),
+        ):
+            if some is not None and not some[rows].any():
+                raise ValueError(f"The sample weights of the {name} set of split {i} are all zero.")
 
     def _spectrum(self, statistics: SufficientStatistics) -> Spectrum:
         system = NormalEquations(statistics, self.problem)
         smallest = min(self.alphas)
-        if system.condition_bound(smallest) <= SEARCH_LIMIT:
+        if system.condition_bound(smallest) <= system.search_limit:
             return system.spectrum(overwrite=True)
         try:
             return system.spectrum_of_factor(smallest)
@@ -390,12 +401,14 @@ class Searcher:
         """
         weights = self.source.weights
         if split is not None:
-            chosen = np.zeros(self.source.n_rows)
-            chosen[split.train] = 1.0
+            chosen = np.bincount(split.train, minlength=self.source.n_rows).astype(np.float64)
             weights = balance(split) if balance else weights
             weights = chosen if weights is None else weights * chosen
+        penalty = self.problem.penalty(
+            min(self.alphas), 1.0 if weights is None else float(weights[weights > 0].min())
+        )
         rows = solvers.row_coordinates(
-            self.backend.fold(RowsReduction(), self.source), weights, self.problem
+            self.backend.fold(RowsReduction(), self.source), weights, self.problem, penalty
         )
         source = ArraySource(rows, self.source.labels, self.source.weights)
         reduction = StatisticsReduction.of(source, self.target, centre=self.problem.fit_intercept)
@@ -432,7 +445,7 @@ class Searcher:
             weights.append(np.ones(source.n_rows) if row_weights is None else row_weights)
         targets = np.concatenate(labels)[:, self._targets]
         return [
-            fit_scale(values[:, j], targets, np.concatenate(weights))
+            fit_scale(values[:, j], targets, np.concatenate(weights), self.target.multilabel)
             for j in range(values.shape[1])
         ]
 
@@ -482,32 +495,28 @@ class Searcher:
         self, decisions: Decisions, source: ArraySource
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Scores of squared errors for each penalty, and their deviations over rows."""
-        k = len(self.target.classes)
-        sums = self.backend.fold(SquaredErrorReduction(decisions, k, self._targets), source)
-        n = self.source.n_rows
-        errors, squares = sums[:, :-1], sums[:, -1] / n
-        means = errors.mean(axis=1) / n
-        deviations = np.sqrt(np.maximum(squares - means**2, 0.0))
-        if self.scoring.name == "neg_mean_squared_error":
-            return -means, deviations
-        unknown = np.full(len(means), np.nan)
-        if self.scoring.name == "neg_root_mean_squared_error":
-            return -np.sqrt(means), unknown
-        labels = source.row_labels().indicator(k)[:, self._targets]
-        weights = source.row_weights()
-        average = np.average(labels, axis=0, weights=weights)
-        spread = (labels - average) ** 2
-        total = spread.sum(axis=0) if weights is None else weights @ spread
-        return _r2(errors, total), unknown
+        sums = self._squared_errors(decisions, source)
+        n, weights = source.n_rows, source.row_weights()
+        # Named scores are averages by weight, as scikit-learn's; its own default is one over rows.
+        size = float(n) if weights is None or self.scoring.name is None else float(weights.sum())
+        scores = self._error_scores(sums[:, :-1], size, self._total_squares(source))
+        if self.scoring.name not in (None, "neg_mean_squared_error"):
+            return scores, np.full(len(scores), np.nan)
+        means = sums[:, :-1].mean(axis=1) / n
+        variances = np.maximum(sums[:, -1] / n - means**2, 0.0)
+        return scores, np.sqrt(variances) * (n / size)
 
-    def _errors_of(self, path: Path) -> NDArray[np.float64]:
-        """Scores of squared errors on a test set, from its statistics alone."""
-        test = path.test
-        assert test is not None
-        coefs, intercepts = (
-            path.coefs,
-            np.where(np.isfinite(path.intercepts), path.intercepts, -1.0),
-        )
+    def _errors_of(self, path: Path, split: Split) -> NDArray[np.float64]:
+        """Scores of squared errors on a test set, from its statistics alone if they suffice."""
+        test, coefs, intercepts = path.test, path.coefs, path.intercepts
+        if test is None:
+            source = path.source.take(split.test, self.score_weights)
+            sums = self._squared_errors(PathDecisions(coefs, intercepts), source)
+            totals = self._total_squares(source)
+            return self._error_scores(sums[:, :-1], source.weight_sum(), totals)
+        # About its means, so that nothing cancels.
+        shift = test.shift + test.feature_sums / test.n_samples
+        test = test.reshift(np.rint(shift) if test.exact else shift)
         targets = self._targets
         n = test.weight_sum
         gram = as_float(test.gram)
@@ -523,16 +532,48 @@ class Searcher:
             - 2.0 * ((coefs * cross).sum(axis=2) + offset * coded)
             + n
         )
-        errors = np.maximum(errors, 0.0)
-        if self.scoring.name == "r2":
-            return _r2(errors, n - coded**2 / n)
-        means = errors.mean(axis=1) / n
-        return -means if self.scoring.name == "neg_mean_squared_error" else -np.sqrt(means)
+        return self._error_scores(np.maximum(errors, 0.0), n, n - coded**2 / n)
+
+    def _squared_errors(self, decisions: Decisions, source: ArraySource) -> NDArray[np.float64]:
+        k = len(self.target.classes)
+        return self.backend.fold(SquaredErrorReduction(decisions, k, self._targets), source)
+
+    def _total_squares(self, source: ArraySource) -> NDArray[np.float64]:
+        """Sums of squares of the targets about their means."""
+        labels = source.row_labels().indicator(len(self.target.classes))[:, self._targets]
+        weights = source.row_weights()
+        sums = labels.sum(axis=0) if weights is None else weights @ labels
+        n = source.weight_sum()
+        totals: NDArray[np.float64] = n - sums**2 / n
+        return totals
+
+    def _error_scores(
+        self, errors: NDArray[np.float64], size: float, totals: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Scores of sums of squared errors, shape (p, t)."""
+        if self.scoring.name == "neg_root_mean_squared_error":
+            return -np.sqrt(errors / size).mean(axis=1)
+        if self.scoring.name != "r2":
+            return -errors.mean(axis=1) / size
+        constant = totals <= 1e-12 * size  # rounding: without error 1, else 0
+        ratio = errors / np.where(constant, 1.0, totals)
+        exact = errors <= 1e-12 * size
+        scores: NDArray[np.float64] = np.where(constant, exact, 1.0 - ratio).mean(axis=1)
+        return scores
 
 
-def _r2(errors: NDArray[np.float64], totals: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean over targets of ``1 - errors / totals``; of a constant target 1 without error, else 0."""
-    constant = totals <= 0.0
-    ratio = errors / np.where(constant, 1.0, totals)
-    scores: NDArray[np.float64] = np.where(constant, errors <= 0.0, 1.0 - ratio).mean(axis=1)
-    return scores
+def _solve_path(
+    parts: Sequence[SufficientStatistics], problem: Problem, alphas: Sequence[float]
+) -> tuple[list[Weights] | float, float, NDArray[np.int64]]:
+    """Weights of a training set (a condition number if too large), seconds, and class counts."""
+    start = time.perf_counter()
+    statistics = SufficientStatistics.sum(parts)
+    counts = statistics.class_counts
+    system = NormalEquations(statistics, problem, overwrite=len(parts) > 1)
+    del statistics
+    found: list[Weights] | float
+    try:
+        found, _ = system.path(alphas, limit=system.search_limit)
+    except IllConditioned as error:
+        found = error.condition
+    return found, time.perf_counter() - start, counts
