@@ -532,6 +532,12 @@ class _Rows:
             deviation = np.sqrt(variances / total)
             constant = deviation <= 8 * EPSILON * np.abs(self.means)
             self.scale = np.where(constant, 1.0, deviation)
+        self.inverse = 1.0 / self.scale
+        if self.sparse and problem.fit_intercept:
+            # Sparse rows are not centred but corrected for it: no rounding of constant columns is left.
+            pairs = list(zip(blocks, self.parts, strict=True))
+            squares = sum(b.X.astype(np.float64).power(2).T @ weights[p] for b, p in pairs) / total
+            self.inverse[squares - self.means**2 <= 8 * EPSILON * squares] = 0.0
 
     def __len__(self) -> int:
         return self.parts[-1].stop
@@ -546,8 +552,8 @@ class _Rows:
         K = np.empty((len(self), len(self)))
         if self.sparse:
             X = sp.vstack([block.X for block in self.blocks], format="csr").astype(np.float64)
-            X = X @ sp.diags_array(1.0 / self.scale)
-            centre = self.centre / self.scale
+            X = X @ sp.diags_array(self.inverse)
+            centre = self.centre * self.inverse
             away = X @ centre
             K[:] = (X @ X.T).toarray()
             K -= away[:, None] + (away - centre @ centre)
@@ -563,7 +569,7 @@ class _Rows:
         if self.sparse:
             raw = sum(b.X.T @ V[p] for b, p in zip(self.blocks, self.parts, strict=True))
             product = raw - np.outer(self.centre, V.sum(axis=0))
-            return np.asarray(product / self.scale[:, None])
+            return np.asarray(product * self.inverse[:, None])
         return np.asarray(sum(self.dense(i).T @ V[p] for i, p in enumerate(self.parts)))
 
 
@@ -602,11 +608,18 @@ def solve_dual(
         # lacks too. Filling it keeps a small alpha from making the system look singular.
         fill = K.trace() / len(K) / total
         blas.dsyr(fill, roots, a=K.T, lower=1, overwrite_a=1)
+    diagonal = K.diagonal().copy()
+    diagonal[diagonal <= 0.0] = 1.0
+    scale = 1.0 / np.sqrt(diagonal)  # as for the primal system: weights may differ by any factor
     norm = np.zeros(len(K))
     for part in _row_blocks(len(K)):
-        _add_symmetric(norm, part, np.triu(K[part, part.start :]))
-    dual, _ = lapack.dpotrs(_cholesky(K, norm, CONDITION_LIMIT), rhs, lower=1)
-    coef = rows.transposed_product(roots[:, None] * dual).T / rows.scale
+        upper = K[part, part.start :]
+        upper *= scale[part, None]
+        upper *= scale[part.start :]
+        _add_symmetric(norm, part, np.triu(upper))
+    factor = _cholesky(K, norm, CONDITION_LIMIT)
+    dual, _ = lapack.dpotrs(factor, rhs * scale[:, None], lower=1)
+    coef = rows.transposed_product((roots * scale)[:, None] * dual).T / rows.scale
     return with_intercept(coef, rows.means, target_means, problem.fit_intercept)
 
 
