@@ -560,12 +560,14 @@ def test_every_scorer_gives_what_it_gives_in_scikit_learn(name, weighted):
         X, y = make_data(120, 6, target)
         weights = weights_of(120, zeros=0.0) if weighted else None
         splits = list(StratifiedKFold(3).split(X, y))
-        model = ParallelRidgeClassifierCV(ALPHAS, cv=3, scoring=scoring)
+        model = ParallelRidgeClassifierCV(ALPHAS[1:], cv=3, scoring=scoring)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".* takes no sample_weight", UserWarning)
             model.fit(X, y, weights)
         scorer = get_scorer(scoring) if isinstance(scoring, str) else scoring
-        expected = reference_scores(scorer, X, y, ALPHAS, splits, weights, weighted=takes_weights)
+        expected = reference_scores(
+            scorer, X, y, ALPHAS[1:], splits, weights, weighted=takes_weights
+        )
         assert_allclose(split_scores(model), expected, 1e-10, 1e-12)
 
 
@@ -724,7 +726,7 @@ def left_out(draw):
     return X, y, CONTAINERS[container], weights, class_weight, alphas, options
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(left_out(), st.sampled_from(["accuracy", "balanced_accuracy", None]), st.booleans())
 def test_leave_one_out_is_a_fit_to_all_other_rows(problem, scoring, mean):
     X, y, container, weights, class_weight, alphas, options = problem
@@ -1495,7 +1497,7 @@ def test_alphas_whose_score_is_nan_come_last():
     ids=str,
 )
 def test_the_row_of_a_bad_value_is_that_of_the_whole_array(cv, value, name, container):
-    for shape, dtype in product(((60, 5), (44, 70)), ("float64", "float32")):
+    for shape, dtype in (((60, 5), "float32"), ((44, 70), "float64")):
         X, y = make_data(*shape, dtype=dtype)
         model = ParallelRidgeClassifierCV(ALPHAS, cv=cv).fit(X, y)
         X[41, 2] = value
