@@ -966,6 +966,16 @@ def test_probabilities_stay_defined_where_a_class_is_missing_from_a_training_set
 # ------------------------------------------------------------------------------------------------
 
 
+def test_ties_up_to_rounding_go_to_the_larger_alpha():
+    X, y = make_data(61, 5, "binary")
+    folds = ShuffleSplit(4, test_size=0.3, train_size=0.5, random_state=0)
+    model = ParallelRidgeClassifierCV(ALPHAS, cv=folds).fit(X, y)
+    hits = np.rint(19 * split_scores(model)).sum(axis=0)
+    assert hits[0] == hits[1] > hits[2]
+    assert model.alpha_ == ALPHAS[1]
+    assert model.cv_results_["rank_test_score"].tolist() == [1, 1, 3]
+
+
 def test_results_have_the_format_of_grid_search():
     X, y = make_data(60, 5)
     alphas = [*ALPHAS, 1e12, 1e13]  # the last two predict alike

@@ -134,7 +134,7 @@ class Search:
         means = self.scores.mean(axis=0)
         if np.isnan(means).all():
             raise ValueError(f"The score is NaN for every alpha of {self.alphas}.")
-        tied = np.flatnonzero(means == np.nanmax(means))
+        tied = np.flatnonzero(means >= _tie_bound(means))
         return int(tied[np.argmax(np.asarray(self.alphas)[tied])])
 
     def results(self) -> dict[str, Any]:
@@ -153,10 +153,8 @@ class Search:
         results["std_test_score"] = (
             self.scores.std(axis=0) if self.deviations is None else self.deviations
         )
-        worst = np.nanmin(means) - 1 if np.isfinite(means).any() else 0.0
-        results["rank_test_score"] = scipy.stats.rankdata(
-            -np.where(np.isnan(means), worst, means), method="min"
-        ).astype(np.int32)
+        ranked = np.where(np.isnan(means), -np.inf, np.minimum(means, _tie_bound(means)))
+        results["rank_test_score"] = scipy.stats.rankdata(-ranked, method="min").astype(np.int32)
         return results
 
 
@@ -560,6 +558,12 @@ class Searcher:
         exact = errors <= 1e-12 * size
         scores: NDArray[np.float64] = np.where(constant, exact, 1.0 - ratio).mean(axis=1)
         return scores
+
+
+def _tie_bound(means: NDArray[np.float64]) -> float:
+    """The best mean, less what the order of a sum may change in it: a bound for ties."""
+    best = float(np.nanmax(means)) if not np.isnan(means).all() else -np.inf
+    return best - 8 * solvers.EPSILON * abs(best) if np.isfinite(best) else best
 
 
 def _solve_path(
