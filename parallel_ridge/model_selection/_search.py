@@ -257,8 +257,8 @@ class Searcher:
         elif self.problem.standardize:  # features are scaled by each training set anew
             paths = [
                 path
-                for split in splits
-                for path in self._in_row_coordinates(split, balance)._paths([split], balance)[0]
+                for i, split in enumerate(splits)
+                for path in self._in_row_coordinates(split, balance)._paths([split], balance, i)[0]
             ]
         else:
             paths, _ = self._in_row_coordinates()._paths(splits, balance)
@@ -302,9 +302,12 @@ class Searcher:
     # ------------------------------------------------------------------------------------ weights
 
     def _paths(
-        self, splits: Sequence[Split], balance: Balance | None
+        self, splits: Sequence[Split], balance: Balance | None, first: int = 0
     ) -> tuple[list[Path], SufficientStatistics | None]:
-        """Weights of each split, and the statistics of all rows if they come for nothing."""
+        """Weights of each split, and the statistics of all rows if they come for nothing.
+
+        Messages number the splits from ``first``.
+        """
         start = time.perf_counter()
         n, d = self.source.n_rows, self.source.n_features
         # Groups are worth their Gram matrices while these take no more memory than the rows do.
@@ -331,7 +334,8 @@ class Searcher:
 
         paths = []
         found = self.backend.map(solve, items)
-        for i, (split, (path, seconds, counts)) in enumerate(zip(splits, found, strict=True)):
+        outcomes = zip(splits, found, strict=True)
+        for i, (split, (path, seconds, counts)) in enumerate(outcomes, start=first):
             stable = not isinstance(path, float)
             if isinstance(path, float):
                 self._warn_ill_conditioned(f"split {i}", path)
