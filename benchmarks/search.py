@@ -80,7 +80,7 @@ def _rows(options: Options) -> slice:
 
 
 def _searches(X: NDArray[Any], y: NDArray[Any], grid: float) -> Iterator[Comparison]:
-    """Searches on one array, the last the one that must reach ``grid`` times."""
+    """Searches on one array; that by ``GridSearchCV`` must be ``grid`` times faster."""
     # scikit-learn's float32 systems are ill-conditioned; the best alpha may be the last of the ten.
     warnings.simplefilter("ignore")
     runs = Searches(X, y)
