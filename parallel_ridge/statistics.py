@@ -361,7 +361,7 @@ class SufficientStatistics:
         )
 
     def to_float(self) -> SufficientStatistics:
-        """Copy whose sums are float64."""
+        """The same statistics with sums in float64; what else they hold is shared."""
         return replace(
             self,
             feature_sums=self.feature_sums.astype(np.float64),

@@ -196,12 +196,15 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         self._say(f"folded {source.n_rows} rows of {source.n_features} features", start)
         return statistics
 
-    def _reduction(self, source: ArraySource, target: Target) -> StatisticsReduction:
+    def _reduction(
+        self, source: ArraySource, target: Target, **options: Any
+    ) -> StatisticsReduction:
         return StatisticsReduction.of(
             source,
             target,
             centre=self.fit_intercept,
             feature_names=getattr(self, "feature_names_in_", None),
+            **options,
         )
 
     def _solve(

@@ -22,7 +22,7 @@ from parallel_ridge.estimators._base import (
     times_class_weights,
     unchanged_on_error,
 )
-from parallel_ridge.reductions import StatisticsReduction, coefficient_dtype
+from parallel_ridge.reductions import coefficient_dtype
 from parallel_ridge.solvers import warn_caller
 from parallel_ridge.sources import ArraySource, Target
 from parallel_ridge.statistics import SufficientStatistics
@@ -253,13 +253,8 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
             )
             class_weight = self._batch_weight(source, target)
             source = source.take(None, times_class_weights(source.weights, class_weight, y))
-            reduction = StatisticsReduction.of(
-                source,
-                target,
-                shift=None if before is None or before.exact else before.shift,
-                centre=self.fit_intercept,
-                feature_names=getattr(self, "feature_names_in_", None),
-            )
+            shift = None if before is None or before.exact else before.shift
+            reduction = self._reduction(source, target, shift=shift)
             statistics = backend.fold(reduction, source)
             self._declared_classes = declared
             self._fit_statistics(

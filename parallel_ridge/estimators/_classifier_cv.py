@@ -32,7 +32,7 @@ from parallel_ridge.model_selection import (
     probabilities,
 )
 from parallel_ridge.progress import progress
-from parallel_ridge.reductions import StatisticsReduction, coefficient_dtype
+from parallel_ridge.reductions import coefficient_dtype
 from parallel_ridge.solvers import warn_caller
 from parallel_ridge.sources import ArraySource
 
@@ -248,14 +248,12 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
                     "supported. Reduce the features, or search with GridSearchCV over "
                     "ParallelRidgeClassifier(solver='cg')."
                 )
-            reduction = StatisticsReduction.of(
+            reduction = self._reduction(
                 weighted,
                 target,
-                centre=self.fit_intercept,
                 # Leverages close to 1 show what float32 products have lost.
                 double=self.cv is None,
                 weighted=source.weighted or isinstance(self.class_weight, str),
-                feature_names=getattr(self, "feature_names_in_", None),
             )
             searcher = Searcher(
                 backend=backend,

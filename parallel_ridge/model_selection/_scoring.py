@@ -20,9 +20,9 @@ from sklearn.utils.metaestimators import available_if
 from parallel_ridge.sources import Target
 
 # These judge decision values against the targets -1 and 1; all others judge classes.
+ERROR_SCORES = ("neg_mean_squared_error", "neg_root_mean_squared_error", "r2")
 # Decision values this far apart are no values: of a class that a training set lacks.
 UNKNOWN = 1e8
-ERROR_SCORES = ("neg_mean_squared_error", "neg_root_mean_squared_error", "r2")
 
 
 class _Held(ClassifierMixin, BaseEstimator):
