@@ -9,20 +9,22 @@
  * and, where the instruction set has better than PRODUCT = PRODUCT + PACKED * PACKED:
  *
  *   MULTIPLY(s, a, b)  s + a . b on vectors, summing over the elements of PACKED that fill one PRODUCT
- *   PACK(x)            an element as it stands in a panel
- *   FLIP               xor-ed on a product's worth of panel elements, gives the left operand
- *   CORRECTION         times the column sum of the left operand, what its products lack
+ *
+ * Where MULTIPLY cannot take both operands as they are, panels hold elements less OFFSET, and quads lie apart as they are:
+ *
+ *   INTERLEAVE(rows, panel, quads, step)  packs a group of rows into the panel and into quads that are step bytes apart
+ *   COLUMN_SUMS(s, a)  s + the sums of a quad's columns, for which products are made up OFFSET times
+ *
+ * TILE is the element type of a tile: PRODUCT where a sum over TILE_ROWS rows fits in it, else TOTAL.
  */
 #ifndef MULTIPLY
 #define MULTIPLY(s, a, b) ((s) + (a) * (b)) /* contracted to a fused multiply-add where the level has one */
 #endif
-#ifndef PACK
-#define PACK(x) (x)
-#endif
-#ifdef FLIP
-#define FLIP_QUAD ((uint64_t)FLIP << 32 | FLIP)
+#ifdef TILE_ROWS
+#define TILE PRODUCT
 #else
-#define FLIP_QUAD 0
+#define TILE TOTAL
+#define TILE_ROWS PTRDIFF_MAX
 #endif
 
 #define JOIN_(a, b, c) a##_##b##_##c
@@ -33,6 +35,12 @@
 #define LANES (VECTOR_BYTES / (int)sizeof(PRODUCT))
 #define PANEL (VECTORS * LANES) /* columns a panel */
 #define PANEL_ROW_BYTES (VECTORS * VECTOR_BYTES)
+#ifdef OFFSET
+#define QUAD_STEP QUAD_BYTES
+#else
+#define QUAD_STEP PANEL_ROW_BYTES
+#endif
+#define AHEAD 32 /* rows */
 #define QUAD_BYTES (QUAD * (int)sizeof(PRODUCT))
 
 typedef PRODUCT KIND(vector) __attribute__((vector_size(VECTOR_BYTES), may_alias));
@@ -42,32 +50,39 @@ typedef PRODUCT KIND(vector) __attribute__((vector_size(VECTOR_BYTES), may_alias
  * features are mostly zeros, in runs.  On MNIST 17 % (single rows), 28 % (pairs), 40 % (fours) of the work is left. */
 struct KIND(stripe) {
     char panels[STRIPE / PANEL][GROUPS][PANEL_ROW_BYTES];
+#ifdef OFFSET
+    char quads[STRIPE / QUAD][GROUPS][QUAD_BYTES];
+#endif
     uint64_t quad_masks[STRIPE / QUAD][GROUPS / 64];
     uint64_t panel_masks[STRIPE / PANEL][GROUPS / 64];
-#ifdef CORRECTION
-    int32_t column_sums[STRIPE];
-#endif
 } __attribute__((aligned(64)));
+
+/* The first group of a quad; the next is QUAD_STEP bytes on. */
+static inline const char *KIND(quad)(const struct KIND(stripe) *stripe, int q)
+{
+#ifdef OFFSET
+    return stripe->quads[q][0];
+#else
+    return stripe->panels[q / (PANEL / QUAD)][0] + q % (PANEL / QUAD) * QUAD_BYTES;
+#endif
+}
 
 static void KIND(mark)(struct KIND(stripe) *stripe, int n_groups)
 {
-    for (int w = 0; w < GROUPS / 64; w++)
-        for (int p = 0; p < STRIPE / PANEL; p++) {
-            uint64_t any_quad = 0;
-            for (int q = 0; q < PANEL / QUAD; q++) {
-                const char *quad = stripe->panels[p][w * 64] + q * QUAD_BYTES;
-                uint64_t mask = 0;
-                for (int r = 0; r < 64 && w * 64 + r < n_groups; r++, quad += PANEL_ROW_BYTES) {
-                    uint64_t bits[QUAD_BYTES / 8], any = 0;
-                    memcpy(bits, quad, QUAD_BYTES);
-                    for (int i = 0; i < QUAD_BYTES / 8; i++)
-                        any |= bits[i] ^ FLIP_QUAD;
-                    mask |= (uint64_t)(any != 0) << r;
-                }
-                stripe->quad_masks[p * (PANEL / QUAD) + q][w] = mask;
-                any_quad |= mask;
+    memset(stripe->panel_masks, 0, sizeof stripe->panel_masks);
+    for (int q = 0; q < STRIPE / QUAD; q++)
+        for (int w = 0; w < GROUPS / 64; w++) {
+            const char *quad = KIND(quad)(stripe, q) + (size_t)w * 64 * QUAD_STEP;
+            uint64_t mask = 0;
+            for (int r = 0; r < 64 && w * 64 + r < n_groups; r++, quad += QUAD_STEP) {
+                uint64_t bits[QUAD_BYTES / 8], any = 0;
+                memcpy(bits, quad, QUAD_BYTES);
+                for (int i = 0; i < QUAD_BYTES / 8; i++)
+                    any |= bits[i];
+                mask |= (uint64_t)(any != 0) << r;
             }
-            stripe->panel_masks[p][w] = any_quad;
+            stripe->quad_masks[q][w] = mask;
+            stripe->panel_masks[q / (PANEL / QUAD)][w] |= mask;
         }
 }
 
@@ -80,9 +95,6 @@ static inline __attribute__((always_inline)) void KIND(pack)(const struct fold_r
     const IN *shift = job->shift ? (const IN *)job->shift + first : NULL;
     IN rows[GROUP][STRIPE];
     memset(rows, 0, sizeof rows);
-#ifdef CORRECTION
-    int32_t column_sums[STRIPE] = {0};
-#endif
 
     for (int r = 0; r < n_groups; r++) {
         for (int g = 0; g < GROUP; g++) {
@@ -93,8 +105,10 @@ static inline __attribute__((always_inline)) void KIND(pack)(const struct fold_r
                 continue;
             }
             const IN *x = (const IN *)job->rows + i * job->stride + first;
-            for (int j = 0; j < width * (int)sizeof(IN); j += 64) /* the next rows are a row's stride away */
-                __builtin_prefetch((const char *)(x + 16 * job->stride) + j);
+            const char *ahead = (const char *)(x + AHEAD * job->stride); /* next rows are a row's stride away */
+            for (int j = 0; j < width * (int)sizeof(IN); j += 64)
+                __builtin_prefetch(ahead + j);
+            __builtin_prefetch(ahead + width * (int)sizeof(IN) - 1);
             if (shift)
                 for (int j = 0; j < width; j++)
                     row[j] = (IN)(x[j] - shift[j]);
@@ -118,89 +132,79 @@ static inline __attribute__((always_inline)) void KIND(pack)(const struct fold_r
                 for (int j = 0; j < width; j++)
                     row[j] = (IN)(row[j] * root);
             }
-#ifdef CORRECTION
-            for (int j = 0; j < STRIPE; j++)
-                column_sums[j] += row[j];
-#endif
         }
+#ifdef OFFSET
+        INTERLEAVE(rows, out->panels[0][r], out->quads[0][r], sizeof out->quads[0]);
+#else
         for (int p = 0; p < STRIPE / PANEL; p++) {
             PACKED *panel = (PACKED *)out->panels[p][r];
             for (int j = 0; j < PANEL; j++)
                 for (int g = 0; g < GROUP; g++)
-                    panel[j * GROUP + g] = PACK(rows[g][p * PANEL + j]);
+                    panel[j * GROUP + g] = rows[g][p * PANEL + j];
         }
+#endif
     }
     KIND(mark)(out, n_groups);
-#ifdef CORRECTION
-    memcpy(out->column_sums, column_sums, sizeof column_sums);
-#endif
 }
 
 static inline KIND(vector) KIND(broadcast)(const char *p)
 {
     PRODUCT value;
     memcpy(&value, p, sizeof value);
-#ifdef FLIP
-    value ^= FLIP;
-#endif
     return value - (KIND(vector)){0};
 }
 
 /* tile[r][:] += quad column r times `vectors` vectors of panel columns, over the row groups in both masks. */
 static inline __attribute__((always_inline)) void KIND(micro)(const int vectors, const char *quad,
                                                               const uint64_t *quad_mask, const char *panel,
-                                                              const uint64_t *panel_mask, TOTAL *tile)
+                                                              const uint64_t *panel_mask, TILE *tile)
 {
     KIND(vector) sum[QUAD][VECTORS];
     for (int r = 0; r < QUAD; r++)
         for (int v = 0; v < vectors; v++)
             sum[r][v] = (KIND(vector)){0};
-#define STEP(offset)                                                                                                   \
+#ifdef COLUMN_SUMS
+    PRODUCT columns __attribute__((vector_size(QUAD * sizeof(PRODUCT)))) = {0};
+#define ADD_COLUMN_SUMS(group) (columns = COLUMN_SUMS(columns, quad + (group) * QUAD_STEP))
+#else
+#define ADD_COLUMN_SUMS(group)
+#endif
+#define STEP(group)                                                                                                    \
     do {                                                                                                               \
-        const KIND(vector) *row = (const KIND(vector) *)(panel + (offset));                                            \
+        const KIND(vector) *row = (const KIND(vector) *)(panel + (size_t)(group) * PANEL_ROW_BYTES);                   \
         for (int r = 0; r < QUAD; r++) {                                                                               \
-            const KIND(vector) a = KIND(broadcast)(quad + (offset) + r * sizeof(PRODUCT));                             \
+            const KIND(vector) a = KIND(broadcast)(quad + (size_t)(group) * QUAD_STEP + r * sizeof(PRODUCT));         \
             for (int v = 0; v < vectors; v++)                                                                          \
                 sum[r][v] = MULTIPLY(sum[r][v], a, row[v]);                                                            \
         }                                                                                                              \
+        ADD_COLUMN_SUMS(group);                                                                                        \
     } while (0)
-#ifdef CORRECTION
-    int32_t skipped[QUAD] = {0}; /* column sums where the panel is left out: there is nothing to make up for */
-#endif
     for (int w = 0; w < GROUPS / 64; w++) {
         uint64_t mask = quad_mask[w] & panel_mask[w];
-        const size_t word = (size_t)w * 64 * PANEL_ROW_BYTES;
-#ifdef CORRECTION
-        for (uint64_t rest = quad_mask[w] & ~panel_mask[w]; rest; rest &= rest - 1) {
-            const PACKED *x = (const PACKED *)(quad + word + (size_t)__builtin_ctzll(rest) * PANEL_ROW_BYTES);
-            for (int r = 0; r < QUAD; r++)
-                for (int g = 0; g < GROUP; g++)
-                    skipped[r] += PACK(x[r * GROUP + g]); /* packing twice gives the element back */
-        }
-#endif
         if (mask == UINT64_MAX) /* dense rows: no bits to find */
-            for (size_t offset = word; offset < word + 64 * PANEL_ROW_BYTES; offset += PANEL_ROW_BYTES)
-                STEP(offset);
+            for (int group = w * 64; group < w * 64 + 64; group++)
+                STEP(group);
         else
             for (; mask; mask &= mask - 1)
-                STEP(word + (size_t)__builtin_ctzll(mask) * PANEL_ROW_BYTES);
+                STEP(w * 64 + __builtin_ctzll(mask));
     }
 #undef STEP
+#undef ADD_COLUMN_SUMS
     for (int r = 0; r < QUAD; r++) {
         PRODUCT products[PANEL] __attribute__((aligned(VECTOR_BYTES)));
         for (int v = 0; v < vectors; v++)
-            *(KIND(vector) *)(products + v * LANES) = sum[r][v];
-        for (int j = 0; j < vectors * LANES; j++)
-#ifdef CORRECTION
-            tile[r * STRIPE + j] += (TOTAL)(products[j] - CORRECTION * skipped[r]);
+#ifdef COLUMN_SUMS
+            *(KIND(vector) *)(products + v * LANES) = sum[r][v] + OFFSET * columns[r];
 #else
-            tile[r * STRIPE + j] += (TOTAL)products[j];
+            *(KIND(vector) *)(products + v * LANES) = sum[r][v];
 #endif
+        for (int j = 0; j < vectors * LANES; j++)
+            tile[r * STRIPE + j] += (TILE)products[j];
     }
 }
 
 static void KIND(multiply)(const struct KIND(stripe) *left, int n_left, const struct KIND(stripe) *right, int n_right,
-                           TOTAL *tile)
+                           TILE *tile)
 {
     for (int p = 0; p * PANEL < n_right; p++) {
         const int end = n_right - p * PANEL < PANEL ? (n_right - p * PANEL + LANES - 1) / LANES : VECTORS;
@@ -212,9 +216,9 @@ static void KIND(multiply)(const struct KIND(stripe) *left, int n_left, const st
                 if (start >= end)
                     break;
             }
-            const char *quad = left->panels[q / (PANEL / QUAD)][0] + q % (PANEL / QUAD) * QUAD_BYTES;
+            const char *quad = KIND(quad)(left, q);
             const char *panel = right->panels[p][0] + start * VECTOR_BYTES;
-            TOTAL *out = tile + q * QUAD * STRIPE + p * PANEL + start * LANES;
+            TILE *out = tile + q * QUAD * STRIPE + p * PANEL + start * LANES;
 #define CASE(n)                                                                                                        \
     case n:                                                                                                            \
         KIND(micro)(n <= VECTORS ? n : VECTORS, quad, left->quad_masks[q], panel, right->panel_masks[p], out);         \
@@ -238,14 +242,14 @@ static void KIND(fold)(const struct fold_rows *job, const struct fold_totals *to
     const ptrdiff_t n_stripes = (d + STRIPE - 1) / STRIPE, n_chunks = (job->n_rows + CHUNK - 1) / CHUNK;
     const ptrdiff_t n_tiles = n_stripes * (n_stripes + 1) / 2;
     struct KIND(stripe) *const stripes = workspace; /* (n_chunks, n_stripes) */
-    TOTAL *const tiles = (TOTAL *)(stripes + n_chunks * n_stripes);
+    TILE *const tiles = (TILE *)(stripes + n_chunks * n_stripes);
 
 #pragma omp parallel num_threads(n_threads)
     {
 #ifdef _OPENMP
-        TOTAL *const tile = tiles + (size_t)omp_get_thread_num() * STRIPE * STRIPE;
+        TILE *const tile = tiles + (size_t)omp_get_thread_num() * STRIPE * STRIPE;
 #else
-        TOTAL *const tile = tiles;
+        TILE *const tile = tiles;
 #endif
 
 #pragma omp for schedule(dynamic)
@@ -275,23 +279,21 @@ static void KIND(fold)(const struct fold_rows *job, const struct fold_totals *to
             const int n_left = d - i0 < STRIPE ? (int)(d - i0) : STRIPE;
             const int n_right = d - j0 < STRIPE ? (int)(d - j0) : STRIPE;
 
-            memset(tile, 0, STRIPE * STRIPE * sizeof(TOTAL));
+            TOTAL *gram = (TOTAL *)totals->gram + (lane * d + i0) * d + j0;
+            ptrdiff_t held = 0; /* chunks in the tile */
+            memset(tile, 0, STRIPE * STRIPE * sizeof(TILE));
             for (ptrdiff_t c = lane; c < n_chunks; c += n_lanes) {
                 const struct KIND(stripe) *chunk = stripes + c * n_stripes;
                 KIND(multiply)(chunk + left, n_left, chunk + right, n_right, tile);
-            }
-            TOTAL *gram = (TOTAL *)totals->gram + (lane * d + i0) * d + j0;
-            for (int i = 0; i < n_left; i++)
-                for (int j = left == right ? i : 0; j < n_right; j++)
-                    gram[i * d + j] += tile[i * STRIPE + j];
-#ifdef CORRECTION
-            for (ptrdiff_t c = lane; c < n_chunks; c += n_lanes) {
-                const int32_t *column_sums = stripes[c * n_stripes + left].column_sums;
+                if (++held < TILE_ROWS / CHUNK && c + n_lanes < n_chunks)
+                    continue;
                 for (int i = 0; i < n_left; i++)
-                    for (int j = left == right ? i : 0; j < n_right; j++)
-                        gram[i * d + j] += (int64_t)CORRECTION * column_sums[i];
+                    for (int j = left == right ? i : 0; j < n_right; j++) {
+                        gram[i * d + j] += tile[i * STRIPE + j];
+                        tile[i * STRIPE + j] = 0;
+                    }
+                held = 0;
             }
-#endif
         }
     }
 }
@@ -306,10 +308,11 @@ enum { KIND(stripe_bytes) = sizeof(struct KIND(stripe)), KIND(chunk) = CHUNK };
 #undef TOTAL
 #undef CHUNK
 #undef MULTIPLY
-#undef PACK
-#undef FLIP
-#undef FLIP_QUAD
-#undef CORRECTION
+#undef INTERLEAVE
+#undef COLUMN_SUMS
+#undef OFFSET
+#undef TILE
+#undef TILE_ROWS
 #undef JOIN_
 #undef JOIN
 #undef KIND
@@ -319,3 +322,5 @@ enum { KIND(stripe_bytes) = sizeof(struct KIND(stripe)), KIND(chunk) = CHUNK };
 #undef PANEL
 #undef PANEL_ROW_BYTES
 #undef QUAD_BYTES
+#undef QUAD_STEP
+#undef AHEAD

@@ -56,32 +56,63 @@
 #define CHUNK 128
 #include "fold_kind.h"
 
+/* Rows whose products of bytes, at most 255 * 255 each, sum to less than 2^31. */
+#define INTEGER_ROWS 32768
+
 #if defined(__AVX512BW__)
 #define PAIRS(s, a, b) ((s) + (__typeof__(s))_mm512_madd_epi16((__m512i)(a), (__m512i)(b)))
 #elif defined(__AVX2__)
 #define PAIRS(s, a, b) ((s) + (__typeof__(s))_mm256_madd_epi16((__m256i)(a), (__m256i)(b)))
 #endif
 
+#if defined(__AVX512VNNI__)
+/* Four rows of bytes side by side: a panel with the sign bits flipped, and quads. */
+static inline void interleave_bytes(const void *rows, char *panel, char *quads, ptrdiff_t step)
+{
+    for (int j = 0; j < STRIPE; j += 32) {
+        __m256i row[4], columns[4];
+        for (int g = 0; g < 4; g++)
+            row[g] = _mm256_loadu_si256((const __m256i *)((const char *)rows + g * STRIPE + j));
+        const __m256i low01 = _mm256_unpacklo_epi8(row[0], row[1]), high01 = _mm256_unpackhi_epi8(row[0], row[1]);
+        const __m256i low23 = _mm256_unpacklo_epi8(row[2], row[3]), high23 = _mm256_unpackhi_epi8(row[2], row[3]);
+        columns[0] = _mm256_unpacklo_epi16(low01, low23); /* columns 0 to 3, and 16 to 19 */
+        columns[1] = _mm256_unpackhi_epi16(low01, low23); /* 4 to 7, and 20 to 23: and so on */
+        columns[2] = _mm256_unpacklo_epi16(high01, high23);
+        columns[3] = _mm256_unpackhi_epi16(high01, high23);
+        for (int q = 0; q < 4; q++)
+            for (int half = 0; half < 2; half++) {
+                const __m128i quad = half ? _mm256_extracti128_si256(columns[q], 1) : _mm256_castsi256_si128(columns[q]);
+                const int column = j + 16 * half + QUAD * q;
+                _mm_store_si128((__m128i *)(quads + column / QUAD * step), quad);
+                _mm_store_si128((__m128i *)(panel + 4 * column), _mm_xor_si128(quad, _mm_set1_epi8(-128)));
+            }
+    }
+}
+#endif
+
 #define NAME u8
 #define IN uint8_t
 #define TOTAL int64_t
 #if defined(__AVX512VNNI__)
-/* Four rows a group.  The instruction multiplies unsigned by signed bytes: the panels hold x - 128, the quads x, and
- * 128 times the quads' column sums make up for it.  A zero in a quad still contributes zero, and can be left out. */
+/* Four rows a group.  The instruction multiplies unsigned by signed bytes: quads hold x, panels x - 128, and 128 times the
+ * quads' column sums make up for it. */
 #define PACKED uint8_t
 #define PRODUCT int32_t
 #define VECTORS INTEGER_VECTORS
 #define CHUNK 512
+#define TILE_ROWS INTEGER_ROWS
 #define MULTIPLY(s, a, b) ((__typeof__(s))_mm512_dpbusd_epi32((__m512i)(s), (__m512i)(a), (__m512i)(b)))
-#define PACK(x) ((uint8_t)((x) ^ 0x80))
-#define FLIP 0x80808080
-#define CORRECTION 128
+#define INTERLEAVE interleave_bytes
+#define OFFSET 128
+#define COLUMN_SUMS(s, a)                                                                                              \
+    ((__typeof__(s))_mm_dpbusd_epi32((__m128i)(s), _mm_loadu_si128((const __m128i *)(a)), _mm_set1_epi8(1)))
 #elif defined(PAIRS)
-/* Two rows a group, as 16-bit integers: at most 130,050 a step, and 16,512 such steps fit in 32 bits. */
+/* Two rows a group, as 16-bit integers: at most 130,050 a step. */
 #define PACKED int16_t
 #define PRODUCT int32_t
 #define VECTORS INTEGER_VECTORS
 #define CHUNK 512
+#define TILE_ROWS INTEGER_ROWS
 #define MULTIPLY PAIRS
 #else
 /* Bytes in float: exact, since 256 rows of 255 * 255 stay below 2^24. */
@@ -95,11 +126,24 @@
 #define NAME i8
 #define IN int8_t
 #define TOTAL int64_t
-#if defined(PAIRS)
+#if defined(__AVX512VNNI__)
+/* As above, with the signed operand in the quads: the panels hold x + 128. */
+#define PACKED uint8_t
+#define PRODUCT int32_t
+#define VECTORS INTEGER_VECTORS
+#define CHUNK 512
+#define TILE_ROWS INTEGER_ROWS
+#define MULTIPLY(s, a, b) ((__typeof__(s))_mm512_dpbusd_epi32((__m512i)(s), (__m512i)(b), (__m512i)(a)))
+#define INTERLEAVE interleave_bytes
+#define OFFSET -128
+#define COLUMN_SUMS(s, a)                                                                                              \
+    ((__typeof__(s))_mm_dpbusd_epi32((__m128i)(s), _mm_set1_epi8(1), _mm_loadu_si128((const __m128i *)(a))))
+#elif defined(PAIRS)
 #define PACKED int16_t
 #define PRODUCT int32_t
 #define VECTORS INTEGER_VECTORS
 #define CHUNK 512
+#define TILE_ROWS INTEGER_ROWS
 #define MULTIPLY PAIRS
 #else
 #define PACKED float
