@@ -200,7 +200,7 @@ class StatisticsReduction:
         d, totals = self.n_features, np.int64 if self.exact else np.float64
         k = len(self.target.classes)
         return Lanes(
-            gram=np.zeros((self.n_lanes, d, d), totals),
+            gram=_zeros((self.n_lanes, d, d), totals),
             class_sums=np.zeros((self.n_lanes, self.n_sums, d), totals),
             class_counts=np.zeros(k, np.int64),
             class_weights=np.zeros(k),
@@ -383,6 +383,13 @@ def _tree_sum(lanes: NDArray[Any]) -> NDArray[Any]:
         lanes[:half] += lanes[n - half : n]
         n -= half
     return lanes[0] if len(lanes) == 1 else lanes[0].copy()
+
+
+def _zeros(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """Zeros in large pages, which NumPy asks for where it allocates memory but not where zeros."""
+    array = np.empty(shape, dtype)
+    array.fill(0)
+    return array
 
 
 def _aligned(n_bytes: int) -> NDArray[np.uint8]:

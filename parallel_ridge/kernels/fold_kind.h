@@ -41,6 +41,7 @@
 #define QUAD_STEP PANEL_ROW_BYTES
 #endif
 #define AHEAD 32 /* rows */
+#define BAND 8   /* stripes */
 #define QUAD_BYTES (QUAD * (int)sizeof(PRODUCT))
 
 typedef PRODUCT KIND(vector) __attribute__((vector_size(VECTOR_BYTES), may_alias));
@@ -203,8 +204,10 @@ static inline __attribute__((always_inline)) void KIND(micro)(const int vectors,
     }
 }
 
+/* Add the products of a chunk's two stripes to their tile.  Where the tile goes to `totals` next, d to a row, these are
+ * fetched meanwhile: of many columns they come from far away, in short pieces that no processor foresees. */
 static void KIND(multiply)(const struct KIND(stripe) *left, int n_left, const struct KIND(stripe) *right, int n_right,
-                           TILE *tile)
+                           TILE *tile, const TOTAL *totals, ptrdiff_t d)
 {
     for (int p = 0; p * PANEL < n_right; p++) {
         const int end = n_right - p * PANEL < PANEL ? (n_right - p * PANEL + LANES - 1) / LANES : VECTORS;
@@ -216,6 +219,10 @@ static void KIND(multiply)(const struct KIND(stripe) *left, int n_left, const st
                 if (start >= end)
                     break;
             }
+            if (totals)
+                for (int i = q * QUAD; i < (q + 1) * QUAD && i < n_left; i++)
+                    for (int j = p * PANEL; j < (p + 1) * PANEL && j < n_right; j += 64 / (int)sizeof(TOTAL))
+                        __builtin_prefetch(totals + i * d + j, 1);
             const char *quad = KIND(quad)(left, q);
             const char *panel = right->panels[p][0] + start * VECTOR_BYTES;
             TILE *out = tile + q * QUAD * STRIPE + p * PANEL + start * LANES;
@@ -234,6 +241,22 @@ static void KIND(multiply)(const struct KIND(stripe) *left, int n_left, const st
 #undef CASE
         }
     }
+}
+
+/* The tiles of the upper triangle in bands of BAND stripes from the top, each from left to right: tiles that follow each
+ * other, in whatever thread, share their packed rows while those are in a cache. */
+static void KIND(place)(ptrdiff_t item, ptrdiff_t n_stripes, ptrdiff_t *left, ptrdiff_t *right)
+{
+    for (ptrdiff_t top = 0; top < n_stripes; top += BAND)
+        for (ptrdiff_t j = top; j < n_stripes; j++) {
+            const ptrdiff_t height = j - top < BAND ? j - top + 1 : BAND;
+            if (item < height) {
+                *left = top + item;
+                *right = j;
+                return;
+            }
+            item -= height;
+        }
 }
 
 static void KIND(fold)(const struct fold_rows *job, const struct fold_totals *totals, void *workspace, int n_threads)
@@ -271,10 +294,8 @@ static void KIND(fold)(const struct fold_rows *job, const struct fold_totals *to
 #pragma omp for schedule(dynamic)
         for (ptrdiff_t item = 0; item < n_lanes * n_tiles; item++) {
             const ptrdiff_t lane = item / n_tiles;
-            ptrdiff_t left = 0, right = item % n_tiles; /* rows of the triangle of tiles, from the top */
-            while (right >= n_stripes - left)
-                right -= n_stripes - left++;
-            right += left;
+            ptrdiff_t left, right;
+            KIND(place)(item % n_tiles, n_stripes, &left, &right);
             const ptrdiff_t i0 = left * STRIPE, j0 = right * STRIPE;
             const int n_left = d - i0 < STRIPE ? (int)(d - i0) : STRIPE;
             const int n_right = d - j0 < STRIPE ? (int)(d - j0) : STRIPE;
@@ -284,8 +305,9 @@ static void KIND(fold)(const struct fold_rows *job, const struct fold_totals *to
             memset(tile, 0, STRIPE * STRIPE * sizeof(TILE));
             for (ptrdiff_t c = lane; c < n_chunks; c += n_lanes) {
                 const struct KIND(stripe) *chunk = stripes + c * n_stripes;
-                KIND(multiply)(chunk + left, n_left, chunk + right, n_right, tile);
-                if (++held < TILE_ROWS / CHUNK && c + n_lanes < n_chunks)
+                const int full = ++held == TILE_ROWS / CHUNK || c + n_lanes >= n_chunks;
+                KIND(multiply)(chunk + left, n_left, chunk + right, n_right, tile, full ? gram : NULL, d);
+                if (!full)
                     continue;
                 for (int i = 0; i < n_left; i++)
                     for (int j = left == right ? i : 0; j < n_right; j++) {
@@ -324,3 +346,4 @@ enum { KIND(stripe_bytes) = sizeof(struct KIND(stripe)), KIND(chunk) = CHUNK };
 #undef QUAD_BYTES
 #undef QUAD_STEP
 #undef AHEAD
+#undef BAND
