@@ -17,6 +17,7 @@ __all__ = ["Backend", "BackendUnavailable", "fold_blocks", "get_backend", "regis
 
 _registry: dict[str, str | Callable[..., Backend]] = {
     "openmp": "parallel_ridge.backends.openmp:OpenMPBackend",
+    "mpi": "parallel_ridge.backends.mpi:named",
 }
 
 
