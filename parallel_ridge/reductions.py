@@ -26,6 +26,8 @@ BLOCK_PRODUCTS = 2**35
 # Integers up to here have products whose sums over a chunk of rows are exact in float64.
 EXACT_LIMIT = 2**21
 SAMPLE_ROWS = 512
+# Numbers of a block that is converted to float64 and met twice: a core's own cache.
+PRODUCT_VALUES = 2**17
 # Products that pay for one more thread: about the time it takes to wake one up.
 THREAD_PRODUCTS = 2**20
 # Sparse blocks with at least this part of their values go through the dense kernel, a block at a
@@ -713,20 +715,34 @@ class NormalProductReduction:
 
     Parameters
     ----------
-    V : ndarray of shape (d, k)
+    V : ndarray of shape (d, t)
     mean, scale : ndarray of shape (d,)
         Sparse rows are not centred but corrected for it.
+    target_means : ndarray of shape (t,), default=None
+        If given, the value is that of the residuals, ``Z^T W (Y - target_means - Z V)``.
+    n_classes : int
+    targets : slice
+        The classes that are targets.
     """
 
-    block_rows = BLOCK_ROWS
     shares_blocks = False
 
     def __init__(
-        self, V: NDArray[np.float64], mean: NDArray[np.float64], scale: NDArray[np.float64]
+        self,
+        V: NDArray[np.float64],
+        mean: NDArray[np.float64],
+        scale: NDArray[np.float64],
+        target_means: NDArray[np.float64] | None = None,
+        n_classes: int = 0,
+        targets: slice = slice(None),
     ) -> None:
         self.V = V / scale[:, None]
         self.mean = mean
         self.scale = scale
+        self.target_means = target_means
+        self.n_classes = n_classes
+        self.targets = targets
+        self.block_rows = max(64, min(BLOCK_ROWS, PRODUCT_VALUES // len(V)))
 
     def zero(self, n_threads: int) -> NDArray[np.float64]:
         """Product of no rows, with a last row for the sum of weighted products."""
@@ -734,16 +750,18 @@ class NormalProductReduction:
 
     def add(self, total: NDArray[np.float64], block: Block) -> None:
         """Add a block of rows."""
-        if isinstance(block.X, np.ndarray):
-            X: Any = block.X.astype(np.float64) - self.mean
-            products = X @ self.V
-        else:
-            X = block.X
-            products = X @ self.V - self.mean @ self.V
+        dense = isinstance(block.X, np.ndarray)
+        X: Any = np.subtract(block.X, self.mean, dtype=np.float64) if dense else block.X
+        products = X @ self.V
+        if not dense:
+            products -= self.mean @ self.V
+        if self.target_means is not None:
+            labels = block.labels.indicator(self.n_classes)[:, self.targets]
+            products = labels - self.target_means - products
         if block.weights is not None:
-            products = products * block.weights[:, None]
+            products *= block.weights[:, None]
         total[:-1] += X.T @ products
-        if not isinstance(block.X, np.ndarray):
+        if not dense:
             total[-1] += products.sum(axis=0)
 
     def finish(self, total: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -6,6 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -35,6 +36,9 @@ SUM_NOISE = 1e-12
 # Condition number from which a stable solver takes over, to keep the relative error below 1e-8: on
 # systems made to be bad, the error was up to 1.5 times the condition number times EPSILON.
 CONDITION_LIMIT = 2e7
+# Up to here a Cholesky factor still corrects its own solution: each step of `refine` leaves the
+# condition number times EPSILON, and what the sums have lost, of the error before it.
+REFINE_LIMIT = 1e13
 # Scores need fewer digits than weights: what is lost is in directions that hardly any row has. Of
 # integers the sums are exact, and float32 rows are rounded themselves.
 SEARCH_LIMIT = 1e9
@@ -182,6 +186,143 @@ class Spectrum:
         return float((self.values.max() + penalty) / smallest) if smallest > 0.0 else np.inf
 
 
+@dataclass(frozen=True)
+class CholeskyFactor:
+    """Lower factor of ``scale (G + alpha P) scale``, which has a unit diagonal.
+
+    Attributes
+    ----------
+    lower : ndarray of shape (d, d)
+        Only the lower triangle is meaningful.
+    scale, penalty, means : ndarray of shape (d,)
+        ``penalty`` is the diagonal of ``alpha P``.
+    condition : float
+        Estimated condition number of the scaled system.
+    constant : ndarray of shape (d,), bool
+        Columns without variance, whose weights are zero.
+    target_means : ndarray of shape (t,)
+    problem : Problem
+    """
+
+    lower: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    condition: float
+    constant: NDArray[np.bool_]
+    penalty: NDArray[np.float64]
+    means: NDArray[np.float64]
+    target_means: NDArray[np.float64]
+    problem: Problem
+
+    def solve(self, rhs: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Coefficients for right-hand sides, both of shape (t, d)."""
+        solution, _ = lapack.dpotrs(self.lower, (rhs * self.scale).T, lower=1, overwrite_b=1)
+        coef: NDArray[np.float64] = solution.T * self.scale
+        return coef
+
+    def weights(self, coef: NDArray[np.float64]) -> Weights:
+        """Coefficients with their intercepts."""
+        return with_intercept(coef, self.means, self.target_means, self.problem.fit_intercept)
+
+
+def refine(
+    factor: CholeskyFactor,
+    coef: NDArray[np.float64],
+    residual: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    mapping: Callable[..., Any] = map,
+    accuracy: float = 1e-9,
+) -> Weights:
+    """Weights whose error no longer grows with the condition number: iterative refinement.
+
+    Parameters
+    ----------
+    factor : CholeskyFactor
+    coef : ndarray of shape (t, d)
+        Its solution.
+    residual : callable
+        ``residual(coef)``: the right-hand side less the system times coefficients, of shape (t, d),
+        from the rows or from sums that are exact.
+    mapping : callable
+        `map`, or a backend's, for solves that all processes share.
+    accuracy : float, default=1e-9
+        Relative error of the coefficients to reach.
+
+    Raises
+    ------
+    IllConditioned
+        If steps do not become smaller.
+
+    References
+    ----------
+    Bjorck (1987), Stability analysis of the method of seminormal equations for linear least squares
+    problems, doi:10.1016/0024-3795(87)90101-7; Higham (2002), Accuracy and Stability of Numerical
+    Algorithms, 2nd ed., chapter 12.
+    """
+    before = 1.0
+    while True:
+        rhs = residual(coef)
+        rhs[:, factor.constant] = 0.0
+        (step,) = mapping(factor.solve, [rhs])
+        coef = coef + step
+        sizes, lengths = np.linalg.norm(step, axis=1), np.linalg.norm(coef, axis=1)
+        size = float(np.divide(sizes, lengths, out=np.zeros_like(sizes), where=sizes > 0.0).max())
+        # The next step would be smaller by the factor by which this one is smaller than the last.
+        if size * (size / before) <= accuracy:
+            return factor.weights(coef)
+        if not size < before / 4:
+            raise IllConditioned(factor.condition)
+        before = size
+
+
+def exact_residual(
+    statistics: SufficientStatistics, factor: CholeskyFactor
+) -> Callable[[NDArray[np.float64]], NDArray[np.float64]] | None:
+    """Residuals of the normal equations from integer sums, with hardly a rounding error.
+
+    Coefficients are cut into pieces of so few digits that their products with integers, and the sums
+    of these, are exact in float64. None if the sums are too large for pieces of any use.
+
+    References
+    ----------
+    Ozaki, Ogita, Oishi and Rump (2012), Error-free transformations of matrix multiplication by using
+    fast routines of matrix multiplication and its applications, doi:10.1007/s11075-011-9478-1.
+    """
+    n, problem = statistics.n_samples, factor.problem
+    shift = np.zeros(statistics.n_features)
+    if problem.fit_intercept:
+        shift = np.rint(statistics.shift + statistics.feature_sums / n)
+    moved = statistics.reshift(shift)
+    sums = moved.feature_sums
+    largest = max(int(moved.gram.diagonal().max()), int(np.abs(sums).max()), n)
+    digits = 53 - largest.bit_length() - (len(sums) + 1).bit_length()
+    if digits < 4:
+        return None
+    gram = as_float(moved.gram, overwrite=True)
+    targets = n_targets(statistics.n_classes, statistics.multilabel)
+    rhs = (2 * moved.class_sums[targets] - sums).astype(np.longdouble)
+    rhs_mean = (2 * moved.class_counts[targets] - n).astype(np.longdouble)
+
+    def residual(coef: NDArray[np.float64]) -> NDArray[np.float64]:
+        left = rhs - factor.penalty * coef.astype(np.longdouble)
+        left_mean = rhs_mean.copy()
+        intercept = np.zeros(len(coef))
+        if problem.fit_intercept:
+            intercept = (2 * moved.class_counts[targets] - n - coef @ sums) / n
+        rest = np.column_stack([coef, intercept])
+        unit = np.exp2(np.ceil(np.log2(np.abs(rest).max(axis=1, keepdims=True) + 1e-300)))
+        for _ in range(-(-64 // digits)):
+            unit = unit * 2.0**-digits
+            piece = np.rint(rest / unit) * unit
+            rest -= piece
+            left -= blas.dsymm(1.0, gram.T, piece[:, :-1].T, lower=1).T
+            left -= piece[:, -1:] * sums
+            left_mean -= piece[:, :-1] @ sums + piece[:, -1] * n
+        if problem.fit_intercept:
+            left -= left_mean[:, None] / n * sums
+        return left.astype(np.float64)
+
+    return residual
+
+
 class NormalEquations:
     """The system ``(G + alpha P) W = B`` of some statistics, ``P`` diagonal.
 
@@ -259,11 +400,8 @@ class NormalEquations:
         IllConditioned
             If the condition number exceeds ``limit``.
         """
-        factor, scale = self._factor(alpha, overwrite, limit)
-        solution, _ = lapack.dpotrs(factor, (self.rhs * scale).T, lower=1, overwrite_b=1)
-        return with_intercept(
-            solution.T * scale, self.means, self.target_means, self.problem.fit_intercept
-        )
+        factor = self.factorise(alpha, overwrite, limit)
+        return factor.weights(factor.solve(self.rhs))
 
     def spectrum(self, overwrite: bool = False) -> Spectrum:
         """Axes by an eigendecomposition in the metric of the penalty; ``9 d^3`` multiplications.
@@ -299,11 +437,12 @@ class NormalEquations:
         Demmel and Veselic (1992), Jacobi's method is more accurate than QR, doi:10.1137/0613074,
         for the Cholesky factor as the start.
         """
-        factor, scale = self._factor(alpha, False, self.search_limit)
+        factor = self.factorise(alpha, False, self.search_limit)
         varies = ~self.constant
         root = np.sqrt(self.penalties[varies])
-        factor = np.tril(factor)[np.ix_(varies, varies)] / (scale[varies] * root)[:, None]
-        vectors, values, _ = scipy.linalg.svd(factor, overwrite_a=True, check_finite=False)
+        lower = np.tril(factor.lower)[np.ix_(varies, varies)]
+        lower /= (factor.scale[varies] * root)[:, None]
+        vectors, values, _ = scipy.linalg.svd(lower, overwrite_a=True, check_finite=False)
         return self._spectrum(values**2, self.problem.penalty(alpha, self.weight_sum), vectors)
 
     def condition_bound(self, alpha: float) -> float:
@@ -340,10 +479,14 @@ class NormalEquations:
         ]
         return path, "eigen" if spectrum else "cholesky"
 
-    def _factor(
-        self, alpha: float, overwrite: bool, limit: float
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Lower Cholesky factor of ``scale (G + alpha P) scale``, which has a unit diagonal."""
+    def factorise(self, alpha: float, overwrite: bool, limit: float) -> CholeskyFactor:
+        """Cholesky factorisation of the system scaled to a unit diagonal.
+
+        Raises
+        ------
+        IllConditioned
+            If the condition number exceeds ``limit``.
+        """
         penalty = self.problem.penalty(alpha, self.weight_sum) * self.penalties
         diagonal = self.gram.diagonal() + penalty
         diagonal[diagonal <= 0.0] = 1.0  # a constant column with no penalty: weight zero
@@ -357,7 +500,17 @@ class NormalEquations:
             part.flat[:: part.shape[1] + 1] = 1.0
             system[rows, rows.start :] = part
             _add_symmetric(norm, rows, part)
-        return _cholesky(system, norm, limit), scale
+        lower, condition = _cholesky(system, norm, limit)
+        return CholeskyFactor(
+            lower,
+            scale,
+            condition,
+            self.constant,
+            penalty,
+            self.means,
+            self.target_means,
+            self.problem,
+        )
 
     def _spectrum(
         self, values: NDArray[np.float64], base: float, vectors: NDArray[np.float64]
@@ -388,15 +541,15 @@ def _add_symmetric(norm: NDArray[np.float64], rows: slice, part: NDArray[np.floa
 
 def _cholesky(
     system: NDArray[np.float64], norm: NDArray[np.float64], limit: float
-) -> NDArray[np.float64]:
-    """Lower factor of a C-ordered upper triangle, in its memory; its condition is estimated."""
+) -> tuple[NDArray[np.float64], float]:
+    """Lower factor of a C-ordered upper triangle, in its memory, and an estimate of its condition."""
     factor, info = lapack.dpotrf(system.T, lower=1, clean=0, overwrite_a=1)
     if info > 0:
         raise IllConditioned(np.inf)
     reciprocal, _ = lapack.dpocon(factor, norm.max(initial=0.0), uplo="L")
     if reciprocal * limit < 1.0:
         raise IllConditioned(1.0 / reciprocal if reciprocal else np.inf)
-    return factor
+    return factor, 1.0 / reciprocal
 
 
 def with_intercept(
@@ -409,6 +562,38 @@ def with_intercept(
     """Coefficients with the intercept that makes the mean prediction the mean target."""
     intercept = target_means - coef @ means if fit_intercept else np.zeros(len(coef))
     return Weights(coef, intercept, n_iter)
+
+
+def solve_refined(
+    statistics: SufficientStatistics, alpha: float, problem: Problem, overwrite: bool = False
+) -> tuple[Weights, CholeskyFactor | None]:
+    """Weights by a Cholesky factorisation, refined if need be and if the sums are exact.
+
+    Parameters
+    ----------
+    overwrite : bool, default=False
+        Whether the statistics may be destroyed; exact ones, which refinement needs, are not.
+
+    Returns
+    -------
+    weights : Weights
+    factor : CholeskyFactor, or None
+        For `refine` with residuals from the rows, without which the weights have too few digits.
+
+    Raises
+    ------
+    IllConditioned
+        If that would not help either.
+    """
+    system = NormalEquations(statistics, problem, overwrite=overwrite and not statistics.exact)
+    factor = system.factorise(alpha, True, REFINE_LIMIT)
+    coef = factor.solve(system.rhs)
+    if factor.condition <= CONDITION_LIMIT:
+        return factor.weights(coef), None
+    residual = exact_residual(statistics, factor) if statistics.exact else None
+    if residual is None:
+        return factor.weights(coef), factor
+    return refine(factor, coef, residual), None
 
 
 def solve_path(
@@ -431,6 +616,12 @@ def solve_path(
         return system.path(alphas, solver)
     except IllConditioned as error:
         condition = error.condition
+    if statistics.exact and solver != "eigen":
+        with suppress(IllConditioned):
+            found = (solve_refined(statistics, alpha, problem) for alpha in alphas)
+            weights = [w for w, factor in found if factor is None]
+            if len(weights) == len(alphas):
+                return weights, "cholesky"
     warn_caller(
         f"The system is ill-conditioned (condition number {condition:.1e}): its solution has fewer "
         "than 8 digits. An eigendecomposition left out the directions that rounding has "
@@ -647,7 +838,7 @@ def solve_dual(
         upper *= scale[part, None]
         upper *= scale[part.start :]
         _add_symmetric(norm, part, np.triu(upper))
-    factor = _cholesky(K, norm, CONDITION_LIMIT)
+    factor, _ = _cholesky(K, norm, CONDITION_LIMIT)
     dual, _ = lapack.dpotrs(factor, rhs * scale[:, None], lower=1)
     coef = rows.transposed_product((roots * scale)[:, None] * dual).T / rows.scale
     return with_intercept(coef, rows.means, target_means, problem.fit_intercept)

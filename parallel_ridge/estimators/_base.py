@@ -279,13 +279,9 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
             )
         try:
             if solver in STATISTICS_SOLVERS:
-                if statistics is None:
-                    statistics = self._statistics(backend, source, self._reduction(source, target))
-                if self.store_statistics:
-                    self.statistics_ = statistics
-                solve = partial(self._solve_statistics, alpha=alpha, solver=solver)
-                (weights,) = backend.map(solve, [statistics])
-                return weights, solver
+                return self._solve_statistics(
+                    backend, source, target, alpha, solver, statistics
+                ), solver
             return getattr(self, f"_solve_{solver}")(backend, source, target, alpha), solver
         except IllConditioned as error:
             condition = error.condition
@@ -300,20 +296,73 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         return self._solve_svd(backend, source, target, alpha), "svd"
 
     def _solve_statistics(
-        self, statistics: SufficientStatistics, alpha: float, solver: str
+        self,
+        backend: Backend,
+        source: Source,
+        target: Target,
+        alpha: float,
+        solver: str,
+        statistics: SufficientStatistics | None,
+        double: bool = False,
     ) -> Weights:
+        """Weights from statistics, which are folded if not given; with more passes if need be."""
+        reduction = self._reduction(source, target, double=double)
+        if statistics is None:
+            statistics = self._statistics(backend, source, reduction)
+        if self.store_statistics:
+            self.statistics_ = statistics
+        solve = partial(self._solve_system, alpha=alpha, solver=solver)
+        try:
+            (found,) = backend.map(solve, [statistics])
+            weights, factor = found
+            if factor is not None:
+                weights = self._refine(backend, source, target, factor, weights)
+            return weights
+        except IllConditioned:
+            if reduction.work_dtype != np.float32:
+                raise
+        # Products of float32 rows, formed in float64, lose nothing.
+        return self._solve_statistics(backend, source, target, alpha, solver, None, double=True)
+
+    def _solve_system(
+        self, statistics: SufficientStatistics, alpha: float, solver: str
+    ) -> tuple[Weights, solvers.CholeskyFactor | None]:
         start = time.perf_counter()
-        system = solvers.NormalEquations(
-            statistics, self._problem(), overwrite=not self.store_statistics
-        )
+        found: tuple[Weights, solvers.CholeskyFactor | None]
+        overwrite = not self.store_statistics
         if solver == "eigen":
+            system = solvers.NormalEquations(statistics, self._problem(), overwrite=overwrite)
             spectrum = system.spectrum(overwrite=True)
             if spectrum.condition(alpha) > solvers.CONDITION_LIMIT:
                 raise IllConditioned(spectrum.condition(alpha))
-            (weights,) = spectrum.weights([alpha])
+            found = spectrum.weights([alpha])[0], None
         else:
-            weights = system.solve_cholesky(alpha, overwrite=True)
+            found = solvers.solve_refined(statistics, alpha, self._problem(), overwrite)
         self._say(f"solved {statistics.n_features} equations", start)
+        return found
+
+    def _refine(
+        self,
+        backend: Backend,
+        source: Source,
+        target: Target,
+        factor: solvers.CholeskyFactor,
+        weights: Weights,
+    ) -> Weights:
+        """Weights corrected by passes over the rows."""
+        start = time.perf_counter()
+        k = len(target.classes)
+        ones = np.ones(source.n_features)
+        target_means = factor.target_means if self.fit_intercept else np.zeros(len(weights.coef))
+
+        def residual(coef: NDArray[np.float64]) -> NDArray[np.float64]:
+            targets = solvers.n_targets(k, target.multilabel)
+            reduction = NormalProductReduction(coef.T, factor.means, ones, target_means, k, targets)
+            left: NDArray[np.float64] = backend.fold(reduction, source).T
+            return left - factor.penalty * coef
+
+        weights = solvers.refine(factor, weights.coef, residual, backend.map)
+        self._say("refined the solution", start)
         return weights
 
     def _solve_svd(self, backend: Backend, source: Source, target: Target, alpha: float) -> Weights:
