@@ -128,7 +128,9 @@ def scatter_rows(*arrays: Any, root: int = 0, comm: Any = None) -> tuple[Any, ..
         held = [one if one is None or sp.issparse(one) else np.asarray(one) for one in arrays]
         lengths = {one.shape[0] for one in held if one is not None}
         if len(lengths) != 1:
-            raise ValueError(f"The arrays to scatter have {sorted(lengths)} rows; all need the same.")
+            raise ValueError(
+                f"The arrays to scatter have {sorted(lengths)} rows; all need the same."
+            )
         return [None if one is None else one[:0] for one in held]
 
     heads = backend.gather(describe)[root]

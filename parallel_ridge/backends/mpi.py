@@ -228,8 +228,7 @@ class MPIBackend(Backend):
                 "partial_fit and score alike, also ranks without rows."
             )
         return [
-            mine if i == rank else pickle.loads(content)
-            for i, (_, content) in enumerate(messages)
+            mine if i == rank else pickle.loads(content) for i, (_, content) in enumerate(messages)
         ]
 
     def _exchange(self, comm: Any, message: bytes) -> list[bytes]:
@@ -247,9 +246,7 @@ class MPIBackend(Backend):
             for root, (end, size) in enumerate(zip(ends, sizes, strict=True)):
                 for piece in _pieces(received[end - size : end]):
                     comm.Bcast(piece, root)
-        return [
-            received[end - size : end].tobytes() for end, size in zip(ends, sizes, strict=True)
-        ]
+        return [received[end - size : end].tobytes() for end, size in zip(ends, sizes, strict=True)]
 
     def _add_up(self, comm: Any, array: NDArray[Any]) -> None:
         """Sum of an array over the ranks, in place, with the same bits on each."""
