@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # meson-python rebuilds an editable install when its sources change, with the tools of the same environment.
-INSTALL = PATH="$(abspath $(BIN)):$$PATH" $(BIN)/pip install --quiet --disable-pip-version-check
+export PATH := $(abspath $(BIN)):$(PATH)
+INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check
 
 .PHONY: demo test test-oldest lint bench bench-quick clean
 
@@ -33,7 +34,7 @@ lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	PATH="$(abspath $(BIN)):$$PATH" cython-lint --max-line-length 120 parallel_ridge
+	cython-lint --max-line-length 120 parallel_ridge
 
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks

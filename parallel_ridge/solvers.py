@@ -1008,8 +1008,8 @@ def solve_conjugate_gradients(
 
 
 def _dense(X: Any) -> NDArray[np.float64]:
-    """Rows as float64, whole blocks of rows at most."""
-    return np.asarray(X if isinstance(X, np.ndarray) else X.toarray(), dtype=np.float64)
+    """Rows as float64, whole blocks of rows at most; in C order, so that layouts give the same bits."""
+    return np.asarray(X if isinstance(X, np.ndarray) else X.toarray(), dtype=np.float64, order="C")
 
 
 def _row_blocks(n: int, size: int = 256) -> list[slice]:

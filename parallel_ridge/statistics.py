@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import blas
 
+from parallel_ridge.kernels import _fold
+
 if TYPE_CHECKING:
     from parallel_ridge.backends import Backend
 
@@ -337,10 +339,7 @@ class SufficientStatistics:
             step = move.astype(np.int64)
             gram = self.gram if overwrite else self.gram.copy()
             sums, n = self.feature_sums, self.n_samples
-            for i in range(
-                self.n_features
-            ):  # intermediate wrap-around cancels: only the sum must fit
-                gram[i, i:] -= step[i] * sums[i:] + sums[i] * step[i:] - n * step[i] * step[i:]
+            _fold.move_shift(gram.view(np.uint64), step.view(np.uint64), sums.view(np.uint64), n)
             return replace(
                 self,
                 shift=shift,

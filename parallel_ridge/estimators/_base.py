@@ -50,7 +50,7 @@ LARGEST_SYSTEM = 20_000
 OWN_OPTIONS = ("backend", "n_jobs", "memory", "verbose")
 # Rows a thread converts and multiplies at a time (in its cache), and rows it takes from the pile.
 PREDICT_ROWS = 256
-PART_ROWS = 4096
+PART_ROWS = 1024
 
 
 class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):

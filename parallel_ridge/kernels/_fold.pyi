@@ -33,3 +33,6 @@ def fold_csr(
     class_sums: NDArray[np.float64],
     n_threads: int,
 ) -> None: ...
+def move_shift(
+    gram: NDArray[np.uint64], step: NDArray[np.uint64], sums: NDArray[np.uint64], n_rows: int
+) -> None: ...

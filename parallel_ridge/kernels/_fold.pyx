@@ -6,7 +6,7 @@ Callers (`parallel_ridge.reductions`) have checked shapes and ranges; nothing is
 
 import os
 
-from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint64_t
 
 ctypedef fused row:
     float
@@ -152,3 +152,18 @@ def fold_csr(
         else:
             fold_csr_64_f64(<const int64_t *> &indptr[0], <const int64_t *> &indices[0], <const double *> &data[0],
                             n_rows, n_columns, weight, label, label_start, &totals, n_threads)
+
+
+def move_shift(uint64_t[:, ::1] gram, const uint64_t[::1] step, const uint64_t[::1] sums, uint64_t n_rows):
+    """Move the shift of an upper triangle of integers by `step`, in place; `sums` are the features' before.
+
+    Unsigned, since sums on the way may wrap around: only the results must fit.
+    """
+    cdef Py_ssize_t i, j, d = gram.shape[0]
+    cdef uint64_t left, right
+    with nogil:
+        for i in range(d):
+            left = step[i]
+            right = sums[i] - n_rows * step[i]
+            for j in range(i, d):
+                gram[i, j] -= left * sums[j] + right * step[j]

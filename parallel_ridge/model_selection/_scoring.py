@@ -119,6 +119,8 @@ class Scoring:
 
     def of_counts(self, counts: NDArray[Any], target: Target) -> float:
         """Score of confusion counts."""
+        if self.name == "accuracy":  # scikit-learn's scorer takes a millisecond for each
+            return float(counts.trace() / counts.sum())
         true, predicted = np.nonzero(counts)
         weights, labels = counts[true, predicted], target.classes[true]
         if self.weighted:
