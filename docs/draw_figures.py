@@ -121,9 +121,7 @@ def data_parallel():
 
 def circle(ax, x, y):
     """A plus in a circle."""
-    ax.add_patch(
-        plt.Circle((x, y), 0.16, facecolor=SUMS, edgecolor=EDGE, linewidth=0.9, zorder=3)
-    )
+    ax.add_patch(plt.Circle((x, y), 0.16, facecolor=SUMS, edgecolor=EDGE, linewidth=0.9, zorder=3))
     ax.text(x, y - 0.01, "+", ha="center", va="center", size=13, zorder=4)
 
 

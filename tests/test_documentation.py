@@ -7,7 +7,6 @@ import pickle
 import re
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,6 @@ import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
-from sklearn.datasets import load_digits
 
 from parallel_ridge import ParallelRidgeClassifier, ParallelRidgeClassifierCV, SufficientStatistics
 from parallel_ridge.backends import Backend, get_backend
@@ -104,7 +102,7 @@ def test_notebooks_run(notebook, data, tmp_path):
     program = (
         "import sys, nbformat, nbclient\n"
         "notebook = nbformat.read(sys.argv[1], 4)\n"
-        "nbclient.NotebookClient(notebook, timeout=300, resources={'metadata': {'path': '.'}}).execute()\n"
+        "nbclient.NotebookClient(notebook, timeout=300).execute()\n"
         "nbformat.write(notebook, 'run.ipynb')\n"
     )
     home = tmp_path / "empty" if data == "none" else folder.parent
