@@ -1,7 +1,6 @@
 """Configuration of the pages; ``make docs`` builds them, without any network."""
 
 import os
-import warnings
 
 import parallel_ridge
 
@@ -19,7 +18,6 @@ extensions = [
     "sphinx_gallery.gen_gallery",
 ]
 templates_path = ["_templates"]
-exclude_patterns = ["generated/*.md"]
 html_theme = "pydata_sphinx_theme"
 html_title = "parallel_ridge"
 html_show_copyright = False
@@ -44,21 +42,17 @@ autodoc_typehints = "none"  # the docstrings have them, with shapes
 numpydoc_show_class_members = False  # the template lists them
 python_display_short_literal_types = True
 
-# Links to other projects need their inventories from the network: only if it is asked for.
+# Links to other projects need their inventories from the network: only if they are asked for.
+intersphinx_mapping = {
+    "python": ("https://docs.python.org/3", None),
+    "numpy": ("https://numpy.org/doc/stable", None),
+    "sklearn": ("https://scikit-learn.org/stable", None),
+}
+nitpick_ignore_regex = [("py:.*", r"(typing|collections|numpy\._typing|mpi4py|pyspark)\..*")]
 if os.environ.get("PARALLEL_RIDGE_DOCS_LINKS"):
     extensions.append("sphinx.ext.intersphinx")
-    intersphinx_mapping = {
-        "python": ("https://docs.python.org/3", None),
-        "numpy": ("https://numpy.org/doc/stable", None),
-        "sklearn": ("https://scikit-learn.org/stable", None),
-    }
 else:
-    nitpick_ignore_regex = [("py:.*", r"(sklearn|numpy|joblib|matplotlib|mpi4py|pyspark)\..*")]
-# Protocols show their base, and dataclasses the types of their fields.
-nitpick_ignore_regex = [
-    *globals().get("nitpick_ignore_regex", []),
-    ("py:class", r"(typing|collections)\..*|numpy\._typing.*"),
-]
+    nitpick_ignore_regex.append(("py:.*", r"(sklearn|numpy|joblib|matplotlib)\..*"))
 
 # Examples: those that are named plot_* run here, the others are programs of their own.
 sphinx_gallery_conf = {
@@ -72,7 +66,4 @@ sphinx_gallery_conf = {
     "abort_on_example_error": True,
     "download_all_examples": False,
     "thumbnail_size": (320, 240),
-    "reset_argv": lambda gallery_conf, script_vars: [],
 }
-# An example's own warnings stand on its page; those about the number of processes are not it.
-warnings.filterwarnings("ignore", message=".*physical cores.*")

@@ -113,7 +113,7 @@ for number in numbers:
 # Each fourfold number of features takes away a good part of the errors that are left.
 figure, ax = plt.subplots(figsize=(6, 4), layout="constrained")
 ax.axhline(100 * (1 - baseline), color="grey", linestyle="--")
-ax.text(numbers[-1], 100 * (1 - baseline), "pixels alone", ha="right", va="bottom", color="dimgrey")
+ax.text(numbers[-1], 100 * (1 - baseline), "pixels alone", ha="right", va="top", color="dimgrey")
 errors = [100 * (1 - accuracy) for accuracy in accuracies]
 ax.plot(numbers, errors, marker="o")
 for number, error in zip(numbers, errors, strict=True):
