@@ -49,6 +49,7 @@ $(VENV)/docs: $(VENV)/installed
 # The pages, in build/docs. Examples run; what has not changed since the last build does not run again.
 docs: $(VENV)/docs
 	$(BIN)/python -m sphinx -W --keep-going -n -q docs build/docs
+	@echo "wrote build/docs/index.html"
 
 clean:
 	rm -rf $(VENV) $(VENV)-oldest build docs/gallery docs/generated

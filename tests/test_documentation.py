@@ -29,12 +29,11 @@ if not PAGES:
 
 
 @pytest.fixture(autouse=True)
-def beside_the_pages(monkeypatch):
-    """Pages import files that lie beside them, and draw without a screen."""
+def no_screen():
+    """Pages draw without a screen."""
     import matplotlib
 
     matplotlib.use("Agg")
-    monkeypatch.syspath_prepend(ROOT / "docs")
     yield
     import matplotlib.pyplot as plt
 
