@@ -21,6 +21,7 @@ from parallel_ridge.datasets import find_data
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
+EXAMPLES = sorted((ROOT / "examples").glob("plot_*.py"))
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
 FENCE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -80,8 +81,22 @@ def test_links_between_pages_lead_somewhere():
 
 
 # ------------------------------------------------------------------------------------------------
-# Notebooks
+# Examples and notebooks
 # ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda p: p.stem)
+def test_examples_run_where_there_is_no_data(example, tmp_path):
+    environment = {
+        **os.environ,
+        "MPLBACKEND": "Agg",
+        "PARALLEL_RIDGE_DATA": str(tmp_path / "empty"),
+        "SCIKIT_LEARN_DATA": str(tmp_path / "empty"),
+    }
+    command = [sys.executable, "-W", "ignore", str(example)]
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert "not found" in run.stdout
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda p: p.stem)
