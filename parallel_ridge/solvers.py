@@ -36,6 +36,10 @@ SUM_NOISE = 1e-12
 # Condition number from which a stable solver takes over, to keep the relative error below 1e-8: on
 # systems made to be bad, the error was up to 1.5 times the condition number times EPSILON.
 CONDITION_LIMIT = 2e7
+# Of sums of float32 products, times the root of the number of rows: their rounding errors average out.
+# There the weights may have lost a hundredth (2^-24 a term, summed by 128; on MNIST it was a ten-thousandth
+# of that), and passes over the rows mend them.
+FLOAT32_LIMIT = 1e-2 * 2.0**24 / 128**0.5
 # Up to here a Cholesky factor still corrects its own solution: each step of `refine` leaves the
 # condition number times EPSILON, and what the sums have lost, of the error before it.
 REFINE_LIMIT = 1e13
@@ -43,9 +47,10 @@ REFINE_LIMIT = 1e13
 # integers the sums are exact, and float32 rows are rounded themselves.
 SEARCH_LIMIT = 1e9
 ROUNDED_SEARCH_LIMIT = 1e12
-# More penalties than this and one eigendecomposition costs less than a Cholesky for each: it was
-# measured at 8 times a Cholesky for 784 features.
-EIGEN_FROM = 8
+# From how many penalties on one eigendecomposition costs less than a Cholesky for each, as measured for
+# some numbers of features (AMD Zen 4, OpenBLAS, ten classes). How many folds share the threads, or how
+# many threads a solve has, changes both alike.
+EIGEN_PAYS = {16: 2, 64: 4, 256: 9, 1500: 11, 2500: 15}
 
 
 class IllConditionedWarning(UserWarning):
@@ -465,7 +470,7 @@ class NormalEquations:
             If neither is accurate enough for one of them.
         """
         spectrum = None
-        if solver == "eigen" or (solver == "auto" and len(alphas) > EIGEN_FROM):
+        if solver == "eigen" or (solver == "auto" and len(alphas) > eigen_pays(len(self.gram))):
             spectrum = self.spectrum()
         conditions = [spectrum.condition(alpha) if spectrum else np.inf for alpha in alphas]
         if solver == "eigen" and max(conditions) > limit:
@@ -531,6 +536,12 @@ class NormalEquations:
         )
 
 
+def eigen_pays(n_features: int) -> float:
+    """Penalties beyond which one eigendecomposition costs less than a Cholesky for each."""
+    sizes = np.log(list(EIGEN_PAYS))
+    return float(np.interp(np.log(n_features), sizes, list(EIGEN_PAYS.values())))
+
+
 def _add_symmetric(norm: NDArray[np.float64], rows: slice, part: NDArray[np.float64]) -> None:
     """Add to column sums of magnitudes what a row block of an upper triangle brings; uses it up."""
     np.abs(part, out=part)
@@ -588,7 +599,10 @@ def solve_refined(
     system = NormalEquations(statistics, problem, overwrite=overwrite and not statistics.exact)
     factor = system.factorise(alpha, True, REFINE_LIMIT)
     coef = factor.solve(system.rhs)
-    if factor.condition <= CONDITION_LIMIT:
+    limit = CONDITION_LIMIT
+    if statistics.dtype == np.float32 and not statistics.exact:
+        limit = min(limit, FLOAT32_LIMIT * statistics.n_samples**0.5)
+    if factor.condition <= limit:
         return factor.weights(coef), None
     residual = exact_residual(statistics, factor) if statistics.exact else None
     if residual is None:

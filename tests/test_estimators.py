@@ -17,7 +17,9 @@ import tracemalloc
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from fractions import Fraction
 from itertools import cycle, product
+from operator import mul
 from pathlib import Path
 
 import joblib
@@ -49,6 +51,7 @@ from parallel_ridge import (
     SufficientStatistics,
     get_backend,
     register_backend,
+    solvers,
 )
 from parallel_ridge.backends import Backend, openmp
 
@@ -426,7 +429,7 @@ def test_nearly_equal_columns_keep_eight_digits_or_warn(way):
 def test_any_condition_number_keeps_eight_digits_or_warns(spectrum, shape):
     rng = np.random.default_rng(0)
     r = min(shape)
-    for condition in np.logspace(5, 11, 31):
+    for condition in np.logspace(5, 15, 51):
         smallest = condition**-0.5
         sizes = {
             "one small": np.r_[np.ones(r - 1), smallest],
@@ -443,6 +446,98 @@ def test_any_condition_number_keeps_eight_digits_or_warns(spectrum, shape):
         exact = np.linalg.lstsq(X, np.where(y[:, None] == np.arange(3), 1.0, -1.0), rcond=None)[0].T
         if not warned:
             assert np.linalg.norm(model.coef_ - exact) <= 1e-8 * np.linalg.norm(exact)
+
+
+def ill_conditioned(dtype, nearly):
+    """Rows whose third column is nearly a multiple of the first."""
+    X, y = make_data(400, 6, dtype="float64" if np.dtype(dtype).kind == "f" else dtype)
+    rng = np.random.default_rng(5)
+    if np.dtype(dtype).kind == "f":
+        X[:, 2] = X[:, 0] + nearly * rng.normal(size=len(X))
+    else:
+        X[:, 2] = np.rint(1.0 / nearly) * X[:, 0] + rng.integers(0, 2, len(X))
+    return X.astype(dtype), y
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("container", ["dense", "csr"])
+@pytest.mark.parametrize(
+    ("dtype", "nearly"),
+    [("float64", 1e-4), ("float64", 1e-5), ("float32", 1e-4), ("int32", 1e-3), ("int64", 1e-4)],
+)
+def test_ill_conditioned_systems_are_refined(dtype, nearly, container, weighted, fit_intercept):
+    X, y = ill_conditioned(dtype, nearly)
+    weights = weights_of(len(y)) if weighted else None
+    for standardize, alpha in product([False, True], [0.0, 1e-6]):
+        options = {"standardize": standardize, "fit_intercept": fit_intercept, "alpha": alpha}
+        model = ParallelRidgeClassifier(**options)
+        model.fit(CONTAINERS[container](X), y, weights)  # a warning would be an error
+        assert model.solver_ == "cholesky"
+        best = ParallelRidgeClassifier(solver="svd", **options).fit(float64(X), y, weights)
+        assert_close(model.coef_, best.coef_, 1e-6 if dtype == "float32" else 2e-8, case=options)
+
+
+def test_float32_sums_that_lose_too_much_are_formed_again(monkeypatch):
+    X, y = ill_conditioned("float32", 1e-4)
+    work_dtypes = []
+    fold = OpenMPBackend.fold
+
+    def folding(self, reduction, source):
+        work_dtypes.append(str(getattr(reduction, "work_dtype", "rows")))
+        return fold(self, reduction, source)
+
+    monkeypatch.setattr(OpenMPBackend, "fold", folding)
+    model = ParallelRidgeClassifier(alpha=1e-6, store_statistics=True).fit(X, y)
+    assert work_dtypes[0] == "float32"
+    assert "float64" in work_dtypes
+    best = ParallelRidgeClassifier(alpha=1e-6, solver="svd").fit(X.astype("float64"), y)
+    assert_close(model.coef_, best.coef_, 1e-6)
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_exact_statistics_are_solved_to_eight_digits_without_rows(fit_intercept):
+    X, y = ill_conditioned("int64", 1e-4)
+    best = ParallelRidgeClassifier(0.0, fit_intercept=fit_intercept, solver="svd").fit(X, y)
+    model = ParallelRidgeClassifier(0.0, fit_intercept=fit_intercept, store_statistics=True)
+    model.fit_statistics(SufficientStatistics.from_data(X, y))
+    assert_close(model.coef_, best.coef_)
+    coefs, intercepts = model.coef_path([0.0, 1.0])
+    assert_close(coefs[0], best.coef_)
+    if fit_intercept:
+        assert_close(intercepts[0], best.intercept_, of=1.0)
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("size", [2, 200, 30_000])
+def test_residuals_of_exact_statistics_hold_every_digit(size, fit_intercept):
+    rng = np.random.default_rng(size)
+    X, y = rng.integers(-size, size + 1, (50, 7)), rng.integers(0, 3, 50)
+    statistics = SufficientStatistics.from_data(X, y)
+    problem = solvers.Problem(fit_intercept=fit_intercept)
+    factor = solvers.NormalEquations(statistics, problem).factorise(0.1, False, 1e13)
+    coef = rng.standard_normal((3, 7)) * 10.0 ** rng.integers(-6, 6, (3, 7))
+    residual = solvers.exact_residual(statistics, factor)(coef)
+    rows = [[Fraction(int(x)) for x in row] for row in X]
+    means = [sum(column) / 50 if fit_intercept else 0 for column in zip(*rows, strict=True)]
+    rows = [[x - mean for x, mean in zip(row, means, strict=True)] for row in rows]
+    for j, weights in enumerate(coef):
+        w = [Fraction(float(x)) for x in weights]
+        target = [2 * int(label == j) - 1 for label in y]
+        errors = [t - sum(map(mul, row, w)) for t, row in zip(target, rows, strict=True)]
+        for i, column in enumerate(zip(*rows, strict=True)):
+            exact = sum(map(mul, column, errors)) - Fraction(factor.penalty[i]) * w[i]
+            terms = sum(abs(x * t) for x, t in zip(column, errors, strict=True))
+            assert (
+                abs(Fraction(float(residual[j, i])) - exact) <= abs(exact) / 2**52 + terms / 2**58
+            )
+
+
+def test_a_system_that_refinement_cannot_mend_goes_to_svd():
+    X, y = ill_conditioned("float64", 1e-7)  # a condition number of some 1e14
+    with pytest.warns(IllConditionedWarning, match="'svd'"):
+        model = ParallelRidgeClassifier(alpha=0).fit(X, y)
+    assert model.solver_ == "svd"
 
 
 @pytest.mark.parametrize("alpha", [1e-3, 1.5, 100.0])

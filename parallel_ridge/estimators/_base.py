@@ -28,6 +28,7 @@ from parallel_ridge.reductions import (
     RowsReduction,
     StatisticsReduction,
     choose_shift,
+    coefficient_dtype,
     fold_statistics,
     raise_not_finite,
 )
@@ -361,7 +362,8 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
             left: NDArray[np.float64] = backend.fold(reduction, source).T
             return left - factor.penalty * coef
 
-        weights = solvers.refine(factor, weights.coef, residual, backend.map)
+        accuracy = 1e-7 if coefficient_dtype(source.dtype) == np.float32 else 1e-9
+        weights = solvers.refine(factor, weights.coef, residual, backend.map, accuracy)
         self._say("refined the solution", start)
         return weights
 
