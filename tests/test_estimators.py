@@ -1184,10 +1184,11 @@ BAD_ROWS = {
     "no rows": (lambda X, y: (X[:0], y[:0]), r"0 sample\(s\) \(shape=\(0, 5\)\)"),
     "no columns": (lambda X, y: (X[:, :0], y), r"0 feature\(s\)|0 features"),
     "junk among objects": (lambda X, y: (at(X, "junk"), y), "'junk'"),
-    "strings": (lambda X, y: (X.astype(str), y), "bytes/strings|could not convert"),
+    "strings": (lambda X, y: (np.full(X.shape, "six"), y), "'six' in row 0, column 0"),
+    "lists of strings": (lambda X, y: ([["six"] * 5] * 60, y), "bytes/strings|'six'"),
     "no matrix": (lambda X, y: (None, y), "None|NoneType"),
     "one dimension": (lambda X, y: (X[:, 0], y), "Expected 2D array, got 1D"),
-    "three dimensions": (lambda X, y: (X[None], y[:1]), "dim 3"),
+    "three dimensions": (lambda X, y: (X[None], y[:1]), r"dim 3, of shape \(1, 60, 5\)"),
     "complex": (lambda X, y: (X * 1j, y), "Complex data not supported"),
     "negative weight": (
         lambda X, y: (X, y, np.where(np.arange(60) == 4, -1.0, 1)),

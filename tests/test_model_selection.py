@@ -1589,3 +1589,21 @@ def test_mnist_folds_have_the_scores_of_scikit_learn(mnist):
         ridge = RidgeClassifier(alphas[i], solver="cholesky")
         ridge.fit(X[train].astype(np.float64), y[train])
         assert split_scores(model)[i, i] == ridge.score(X[test].astype(np.float64), y[test])
+
+
+@pytest.mark.parametrize("verbose", [0, 1])
+def test_long_searches_show_progress_if_asked(verbose, monkeypatch):
+    tqdm = pytest.importorskip("tqdm")
+    bars = []
+
+    def bar(items, **options):
+        bars.append((options["desc"], len(items)))
+        return items
+
+    monkeypatch.setattr(tqdm, "tqdm", bar)
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(90, 3)), np.arange(90) % 3
+    overlapping = ShuffleSplit(4, random_state=0)
+    ParallelRidgeClassifierCV([1.0, 10.0, 100.0], cv=overlapping, verbose=verbose).fit(X, y)
+    assert (("training sets", 4) in bars) == bool(verbose)
+    assert bool(bars) == bool(verbose)

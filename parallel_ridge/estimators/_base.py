@@ -203,6 +203,7 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         """
 
         def validate(X: Any, y: Any, empty: bool) -> tuple[Any, Any]:
+            check_shape(X)
             common = {"reset": reset, "accept_sparse": "csr", "ensure_all_finite": False}
             if not empty or y is None or not _is_empty(y):
                 return validate_data(self, X, y, multi_output=True, **common)
@@ -407,6 +408,7 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
     def _by_rows(self, X: Any, answer: Callable[[NDArray[Any]], NDArray[Any]]) -> NDArray[Any]:
         """`answer` to the decision values of each block of rows, in order."""
         check_is_fitted(self)
+        check_shape(X)
         X = validate_data(self, X, reset=False, accept_sparse="csr", ensure_all_finite=False)
         coef = np.atleast_2d(self.coef_).T
 
@@ -533,6 +535,22 @@ def forget_fit(estimator: BaseEstimator) -> None:
     for name in [name for name in vars(estimator) if name.endswith("_")]:
         delattr(estimator, name)
     vars(estimator).pop("_declared_classes", None)
+
+
+def check_shape(X: Any) -> None:
+    """Raise for arrays that are no rows of numbers, with what scikit-learn's error leaves out."""
+    if not isinstance(X, np.ndarray):
+        return
+    if X.ndim > 2:
+        raise ValueError(
+            f"Found array with dim {X.ndim}, of shape {X.shape}, while dim <= 2 is required: "
+            "flatten each sample into a row, X.reshape(len(X), -1)."
+        )
+    if X.dtype.kind in "SU" and X.size:
+        raise ValueError(
+            f"X must hold numbers, and holds strings: {X.flat[0].item()!r} in row 0, column 0. Convert "
+            "it, as by X.astype(float) or an encoder."
+        )
 
 
 def check_alpha(alpha: Any) -> float:
