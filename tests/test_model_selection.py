@@ -1591,6 +1591,7 @@ def test_mnist_folds_have_the_scores_of_scikit_learn(mnist):
         assert split_scores(model)[i, i] == ridge.score(X[test].astype(np.float64), y[test])
 
 
+@pytest.mark.filterwarnings("ignore:The best alpha")
 @pytest.mark.parametrize("verbose", [0, 1])
 def test_long_searches_show_progress_if_asked(verbose, monkeypatch):
     tqdm = pytest.importorskip("tqdm")
