@@ -161,7 +161,7 @@ class MPIBackend(Backend):
         validate: Validate = check_rows,
         options: Callable[[], dict[str, str]] = dict,
     ) -> tuple[Source, Target]:
-        """This rank's rows, with what is true of those of all ranks."""
+        """The rows of one rank, with what is true of those of all ranks."""
         comm = self.communicator()
         given = {"sample_weight": sample_weight, "classes": classes, "validate": validate}
         if comm.size == 1:
@@ -219,8 +219,10 @@ class MPIBackend(Backend):
         messages = [message.split(b"\n", 1) for message in self._exchange(comm, head + content)]
         failed = [i for i, (head, _) in enumerate(messages) if head.startswith(b"1")]
         if failed:
-            first = failed[0]
-            raise failure if first == rank and failure else pickle.loads(messages[first][1])
+            error = pickle.loads(messages[failed[0]][1])
+            if failed[0] == rank and type(failure) is type(error):
+                error = failure  # with its own traceback
+            raise error from (None if error is failure else failure)
         calls = [head[1:].decode() for head, _ in messages]
         if len(set(calls)) > 1:
             raise RuntimeError(
@@ -263,7 +265,7 @@ class MPIBackend(Backend):
                 comm.Bcast(piece)
 
     def _threads(self) -> OpenMPBackend:
-        """This rank's threads."""
+        """Threads of the caller."""
         return OpenMPBackend(self._default_threads() if self.n_threads is None else self.n_threads)
 
     def _default_threads(self) -> int:
