@@ -4,6 +4,8 @@ Run as ``mpiexec -n N python mpi_worker.py FOLDER``: rank 0 writes what each che
 rank, to ``results.json`` in the folder, and the name of the check that runs to ``running``.
 """
 
+# ruff: noqa: B023  # whatever is handed to `raises` is called at once
+
 import copy
 import hashlib
 import json
@@ -122,7 +124,13 @@ def raises(comm, kind, words, call):
 @check
 def options_in_combination(comm, folder):
     for i, (dtype, sparse, weighted) in enumerate(
-        [("float64", 0, 0), ("float64", 1, 1), ("float64", 0, 1), ("int32", 0, 0), ("float32", 0, 1)]
+        [
+            ("float64", 0, 0),
+            ("float64", 1, 1),
+            ("float64", 0, 1),
+            ("int32", 0, 0),
+            ("float32", 0, 1),
+        ]
     ):
         X, y = make_data(dtype=dtype)
         if sparse:
@@ -302,7 +310,14 @@ def searches_by_folds(comm, folder):
     searches(comm, X, y, cv=4)
     searches(comm, X, y, weights, cv=3, cut="first empty", class_weight="balanced")
     searches(comm, X, y, weights, cv=3, scoring="r2", standardize=True)
-    searches(comm, X, y, cv=KFold(5, shuffle=True, random_state=3), scoring="roc_auc_ovr", probability=True)
+    searches(
+        comm,
+        X,
+        y,
+        cv=KFold(5, shuffle=True, random_state=3),
+        scoring="roc_auc_ovr",
+        probability=True,
+    )
     searches(comm, X, y, cv=RepeatedKFold(n_splits=3, n_repeats=5, random_state=0))
     searches(comm, X, y, cv=ShuffleSplit(4, random_state=0), cut="last empty")
     searches(comm, X, y, cv=GroupKFold(4), groups=np.arange(240) // 17)
@@ -349,7 +364,7 @@ def random_splits_are_those_of_one_rank(comm, folder):
     from parallel_ridge import ParallelRidgeClassifierCV
 
     X, y = make_data()
-    np.random.seed(comm.rank)
+    np.random.seed(comm.rank)  # noqa: NPY002  # what scikit-learn draws from
     s = part(comm, 240)
     cv = StratifiedKFold(3, shuffle=True)  # draws anew wherever it is called
     model = ParallelRidgeClassifierCV([0.1, 10.0, 1e3], cv=cv, backend="mpi").fit(X[s], y[s])

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import runpy
 import shutil
 import signal
 import subprocess
@@ -13,29 +14,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mpi_worker import CHECKS
 
 import parallel_ridge
 from parallel_ridge import BackendUnavailable, ParallelRidgeClassifier
 from parallel_ridge.backends import mpi
 
 HERE = Path(__file__).parent
+CHECKS = list(runpy.run_path(str(HERE / "mpi_worker.py"))["CHECKS"])
 TIME_LIMIT = 150
 RANKS = (1, 2, 3, 4)
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 def mpiexec():
     """The launcher beside this interpreter, which is that of the library that mpi4py finds there."""
-    found = shutil.which("mpiexec", path=str(Path(sys.executable).parent)) or shutil.which("mpiexec")
+    found = shutil.which("mpiexec", path=str(Path(sys.executable).parent)) or shutil.which(
+        "mpiexec"
+    )
     assert found, "no mpiexec: pip install 'parallel-ridge[test]' brings one"
     return found
-
-
-def environment(**more):
-    """One thread a rank, and no test that rebuilds the package in each rank."""
-    loader = next((f for f in sys.meta_path if hasattr(f, "_build_path")), None)
-    skip = {} if loader is None else {"MESONPY_EDITABLE_SKIP": loader._build_path}
-    return {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", **skip, **more}
 
 
 def run(command, limit=TIME_LIMIT, **more):
@@ -45,7 +42,8 @@ def run(command, limit=TIME_LIMIT, **more):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=environment(**more),
+        env={**os.environ, **ONE_THREAD, **more},
+        cwd=HERE,  # not where the package's sources would be imported
         start_new_session=True,
     )
     try:

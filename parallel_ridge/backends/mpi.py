@@ -219,10 +219,10 @@ class MPIBackend(Backend):
         messages = [message.split(b"\n", 1) for message in self._exchange(comm, head + content)]
         failed = [i for i, (head, _) in enumerate(messages) if head.startswith(b"1")]
         if failed:
-            error = pickle.loads(messages[failed[0]][1])
-            if failed[0] == rank and type(failure) is type(error):
-                error = failure  # with its own traceback
-            raise error from (None if error is failure else failure)
+            theirs = pickle.loads(messages[failed[0]][1])
+            if failed[0] == rank and failure is not None and type(failure) is type(theirs):
+                raise failure  # with its own traceback
+            raise theirs from failure
         calls = [head[1:].decode() for head, _ in messages]
         if len(set(calls)) > 1:
             raise RuntimeError(

@@ -74,8 +74,8 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
           20,000 (for sparse rows: where d does). If a factorisation would lose more than 8 digits,
           it warns and takes ``"svd"``. ``solver_`` names the one that was used.
     backend : str or Backend, default="auto"
-        Where the pass over the rows runs: ``"openmp"`` (``"auto"``) or a registered name, or a
-        configuration object.
+        Where the pass over the rows runs: ``"openmp"`` (``"auto"``), ``"mpi"`` (each rank fits to its
+        own rows, and all get the same model), a registered name, or a configuration object.
     n_jobs : int, default=None
         Threads; None is all cores that this process may use, -1 all cores.
     memory : str, path or joblib.Memory, default=None
