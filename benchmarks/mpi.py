@@ -135,21 +135,27 @@ def mpi_ranks(options: Options) -> Iterator[Comparison]:
     formula = 8 * (d * (d + 1) / 2 + k * d + d + k)
     grams = [size for size in reduced if size >= 4 * d * (d + 1)]
     yield Comparison(
-        "megabytes a rank gives to the reductions of a `fit`",
+        "what a rank gives to the reductions of a `fit`",
         lambda: sum(reduced) / 1e6,
         lambda: formula / 1e6,
         "8 (d (d + 1) / 2 + k d + d + k)",
         note="Counted in the all-reduces of one `fit`; the target is within 2 % of the formula.",
+        unit="MB",
         once=True,
     )
     yield Comparison(
-        "difference from the formula, in %",
+        "its difference from the formula",
         lambda: 100 * abs(sum(reduced) / formula - 1),
         target=at_most(2),
+        unit="%",
         once=True,
     )
     yield Comparison(
-        "reductions of a Gram matrix a `fit`", lambda: len(grams), target=at_most(1), once=True
+        "reductions of a Gram matrix a `fit`",
+        lambda: len(grams),
+        target=at_most(1),
+        unit="",
+        once=True,
     )
 
 
@@ -191,23 +197,23 @@ def mpi_grids(options: Options) -> Iterator[Grid]:
 def mpi_cost(options: Options) -> Iterator[Row]:
     """MPI: what more ranks would bring.
 
-    A model of the time of `fit`: `work / rate + latency log2 p + bytes / bandwidth`, for p ranks of one
-    thread. Work is of two kinds, each with its rate: the pass, n d^2 / 2 multiplications shared by p
-    ranks, and the solve, d^3 / 3 on one. The coefficients are those that minimise the relative errors
-    of the measurements in the first table (non-negative least squares). **What stands under "predicted"
-    was not measured**: it is the model's, for ranks that have a core each and a network like this
-    machine's memory.
+    A model of the time of `fit`: `overhead + work / rate + latency log2 p + bytes / bandwidth`, for p
+    ranks of one thread. Work is of two kinds, each with its rate: the pass, n d^2 / 2 multiplications
+    shared by p ranks, and the solve, d^3 / 3 on one. The overhead is that of a call. The coefficients
+    are those that minimise the relative errors of the measurements in the first table (non-negative
+    least squares). **What stands under "predicted" was not measured**: it is the model's, for ranks
+    that have a core each and a network like this machine's memory.
     """
     sizes = (6_000, 20_000) if options.quick else (7_500, 15_000, 30_000, 60_000)
     widths = (196, 784)
-    points = [(n, d, p) for d in widths for n in sizes for p in (1, 2)]
-    with ExitStack() as stack:
-        programs = [
-            stack.enter_context(Program(p, 1, "fit", n, n_features=d)) for n, d, p in points
-        ]
-        times = in_turns(
-            [program.seconds for program in programs], [options.repetitions] * len(points)
-        )
+    points, times = [], []
+    for n, d in [(n, d) for d in widths for n in sizes]:
+        with (
+            Program(1, 1, "fit", n, n_features=d) as one,
+            Program(2, 1, "fit", n, n_features=d) as two,
+        ):
+            times += in_turns([one.seconds, two.seconds], [options.repetitions] * 2)
+            points += [(n, d, 1), (n, d, 2)]
     seconds = np.median(times, axis=1)
     terms = np.array([_terms(*point) for point in points])
     scale = terms.max(axis=0)
@@ -222,11 +228,12 @@ def mpi_cost(options: Options) -> Iterator[Row]:
             for (n, d, p), t, m in zip(points, seconds, modelled, strict=True)
         ],
     )
-    fold, solve, latency, byte = coefficients
+    overhead, fold, solve, latency, byte = coefficients
     yield Table(
         "coefficients",
         ["", "fitted"],
         [
+            ["overhead", _ms(overhead)],
             ["rate of the pass, a rank", _rate(fold, "multiplications")],
             ["rate of the solve", _rate(solve, "multiplications")],
             ["latency", f"{1e6 * latency:.0f} us"],
@@ -254,7 +261,7 @@ def mpi_cost(options: Options) -> Iterator[Row]:
 def _terms(n: int, d: int, p: int) -> NDArray[np.float64]:
     """What the coefficients of the model multiply."""
     sent = 8 * (d * (d + 1) / 2 + N_CLASSES * d + d + N_CLASSES) if p > 1 else 0.0
-    return np.array([n * d**2 / 2 / p, d**3 / 3, math.log2(p), sent])
+    return np.array([1.0, n * d**2 / 2 / p, d**3 / 3, math.log2(p), sent])
 
 
 def _ms(seconds: float) -> str:

@@ -372,6 +372,30 @@ def random_splits_are_those_of_one_rank(comm, folder):
 
 
 @check
+def scorers_that_draw_or_fail(comm, folder):
+    from parallel_ridge import ParallelRidgeClassifierCV
+
+    X, y = make_data()
+    s = part(comm, 240)
+
+    def drawing(model, X, y):
+        return np.random.default_rng().random()
+
+    def failing(model, X, y):
+        if comm.rank == 0:
+            raise LookupError("the meter is broken")
+        return 1.0
+
+    for cv in (None, 3):
+        model = ParallelRidgeClassifierCV([0.1, 10.0, 1e3], cv=cv, scoring=drawing, backend="mpi")
+        model.fit(X[s], y[s])
+        assert_same_bits(comm, model.coef_, model.cv_results_["mean_test_score"])
+        model.set_params(scoring=failing)
+        words = ["meter is broken", "alpha=0.1 on split 0"]
+        raises(comm, LookupError, words, lambda: model.fit(X[s], y[s]))
+
+
+@check
 def solves_are_dealt_over_the_ranks(comm, folder):
     from parallel_ridge.backends.mpi import MPIBackend
 
@@ -470,6 +494,8 @@ def options_that_differ(comm, folder):
     model = ParallelRidgeClassifier(backend="mpi")
     classes = ["a", "bb", "ccc", "d"] if bad else ["a", "bb", "ccc"]
     raises(comm, ValueError, ["classes"], lambda: model.partial_fit(X[s], y[s], classes))
+    kept = ParallelRidgeClassifier(memory=folder if bad else None, backend="mpi")
+    raises(comm, ValueError, ["statistics are kept"], lambda: kept.fit(X[s], y[s]))
     own = ParallelRidgeClassifier(backend="mpi", n_jobs=1 + comm.rank % 2, verbose=0)
     own.fit(X[s], y[s])  # these may differ
 
