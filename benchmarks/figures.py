@@ -35,9 +35,10 @@ def draw(results: Mapping[str, Any], folder: Path) -> None:
                 at = threads.index(cell["threads"]), ranks.index(cell["ranks"])
                 values[at] = cell[field]
                 text = f"{cell[field]:.2f}" if field == "speed_up" else f"{cell[field]:.0%}"
-                mark = "\n(oversubscribed)" if cell["oversubscribed"] else ""
+                mark = "\n(over-\nsubscribed)" if cell["oversubscribed"] else ""
                 axis.text(*at[::-1], text + mark, ha="center", va="center", fontsize=9)
-            axis.imshow(values, cmap="YlGn", vmin=0, origin="lower")
+            # A light part of the colours, on which the figures can be read.
+            axis.imshow(values, cmap="YlGn", vmin=0, vmax=1.8 * np.nanmax(values), origin="lower")
             axis.set(title=title, xlabel="ranks", ylabel="threads a rank")
             axis.set_xticks(range(len(ranks)), ranks)
             axis.set_yticks(range(len(threads)), threads)

@@ -216,14 +216,14 @@ class MPIBackend(Backend):
             failure = _named(error, rank, size)
             content = _pickled(failure, rank)
         head = f"{int(failure is not None)}{call}\n".encode()
-        messages = [message.split(b"\n", 1) for message in self._exchange(comm, head + content)]
-        failed = [i for i, (head, _) in enumerate(messages) if head.startswith(b"1")]
+        messages = [_opened(message) for message in self._exchange(comm, head + content)]
+        failed = [i for i, (head, _) in enumerate(messages) if head[0] == "1"]
         if failed:
             theirs = pickle.loads(messages[failed[0]][1])
             if failed[0] == rank and failure is not None and type(failure) is type(theirs):
                 raise failure  # with its own traceback
             raise theirs from failure
-        calls = [head[1:].decode() for head, _ in messages]
+        calls = [head[1:] for head, _ in messages]
         if len(set(calls)) > 1:
             raise RuntimeError(
                 f"Ranks make different calls: {calls}, in order of rank. Every rank must call fit, "
@@ -233,7 +233,7 @@ class MPIBackend(Backend):
             mine if i == rank else pickle.loads(content) for i, (_, content) in enumerate(messages)
         ]
 
-    def _exchange(self, comm: Any, message: bytes) -> list[bytes]:
+    def _exchange(self, comm: Any, message: bytes) -> list[memoryview]:
         """Messages of all ranks, in order."""
         self.report.exchanged_bytes += len(message)
         sizes = np.empty(comm.size, np.int64)
@@ -248,7 +248,7 @@ class MPIBackend(Backend):
             for root, (end, size) in enumerate(zip(ends, sizes, strict=True)):
                 for piece in _pieces(received[end - size : end]):
                     comm.Bcast(piece, root)
-        return [received[end - size : end].tobytes() for end, size in zip(ends, sizes, strict=True)]
+        return [received[end - size : end].data for end, size in zip(ends, sizes, strict=True)]
 
     def _add_up(self, comm: Any, array: NDArray[Any]) -> None:
         """Sum of an array over the ranks, in place, with the same bits on each."""
@@ -327,6 +327,12 @@ def _fair_threads(comm: Any, MPI: Any) -> int:
         share = min(share, joblib.cpu_count() / node.size)
     node.Free()
     return max(1, int(share + 1e-9))
+
+
+def _opened(message: memoryview) -> tuple[str, memoryview]:
+    """The line in front, and what it is of."""
+    end = bytes(message[:80]).index(b"\n")
+    return bytes(message[:end]).decode(), message[end + 1 :]
 
 
 def _pieces(array: NDArray[Any]) -> list[NDArray[Any]]:
