@@ -248,13 +248,26 @@ def parts_of_a_fit(comm, folder):
 
 @check
 def statistics_from_data(comm, folder):
-    from parallel_ridge import SufficientStatistics
+    from parallel_ridge import ParallelRidgeClassifier, SufficientStatistics
 
     X, y = make_data(dtype="uint8")
     s = part(comm, 240, "first empty")
     assert SufficientStatistics.from_data(X[s], y[s], backend="mpi") == (
         SufficientStatistics.from_data(X, y)
     )
+    if comm.size > 1:
+        shift = np.full(7, float(comm.rank))
+        words = ["Ranks disagree on shift", "[0.0,", "[1.0,"]
+        make = SufficientStatistics.from_data
+        raises(comm, ValueError, words, lambda: make(X[s], y[s], shift=shift, backend="mpi"))
+        # What ranks have seen before must be the same too.
+        model = ParallelRidgeClassifier(backend="mpi")
+        if comm.rank == 0:
+            model.fit_statistics(make(X, y))
+            model.statistics_ = make(X, y)
+        raises(
+            comm, ValueError, ["disagree on earlier rows"], lambda: model.partial_fit(X[s], y[s])
+        )
 
 
 @check

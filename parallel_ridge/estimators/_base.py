@@ -212,7 +212,9 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         def options() -> dict[str, str]:
             given = {k: v for k, v in self.get_params().items() if k not in OWN_OPTIONS}
             given |= {"whether statistics are kept": check_memory(self.memory) is not None}
-            return {name: described(value) for name, value in {**given, "state": state}.items()}
+            return {
+                name: described(value) for name, value in {**given, "earlier rows": state}.items()
+            }
 
         source, target = backend.source(
             X, y, sample_weight=sample_weight, classes=classes, validate=validate, options=options

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -237,7 +238,10 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
                     "alone: to go on from a fit, set store_statistics=True before it.",
                     UserWarning,
                 )
-            seen = None if before is None else (before.n_samples, before.classes.tolist())
+            seen = None
+            if before is not None:
+                shift_key = zlib.crc32(before.shift.tobytes())
+                seen = (before.n_samples, before.classes.tolist(), shift_key)
             source, target = self._read(
                 backend,
                 X,
