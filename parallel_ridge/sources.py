@@ -683,7 +683,7 @@ def as_shard(
 
     facts = gather(read)
     for name in facts[0].options:
-        agree(name, [fact.options[name] for fact in facts])
+        agree(name, [fact.options.get(name, "nothing") for fact in facts])
     agree("the number of features", [fact.n_features for fact in facts])
     agree("the names of the features", [fact.names for fact in facts])
     # Of what a process without rows has, neither matters.
