@@ -37,8 +37,8 @@ SUM_NOISE = 1e-12
 # systems made to be bad, the error was up to 1.5 times the condition number times EPSILON.
 CONDITION_LIMIT = 2e7
 # Of sums of float32 products, times the root of the number of rows: their rounding errors average out.
-# There the weights may have lost a hundredth (2^-24 a term, summed by 128; on MNIST it was a ten-thousandth
-# of that), and passes over the rows mend them.
+# There the weights may have lost a hundredth (2^-24 a term, in sums of 128), and passes over the rows
+# mend them.
 FLOAT32_LIMIT = 1e-2 * 2.0**24 / 128**0.5
 # Up to here a Cholesky factor still corrects its own solution: each step of `refine` leaves the
 # condition number times EPSILON, and what the sums have lost, of the error before it.
