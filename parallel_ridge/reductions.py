@@ -110,11 +110,16 @@ class Reduction(Protocol, Generic[A, V]):
 
 
 class GroupValues(list[Any]):
-    """Value of `GroupedReduction`: the values of the groups, which add one by one."""
+    """Value of `GroupedReduction`: the values of the groups, which add one by one.
+
+    None stands for a group without rows until `GroupedReduction.complete`: blocks, which hold rows
+    of one group, have light values however many groups there are.
+    """
 
     def __add__(self, other: GroupValues) -> GroupValues:  # type: ignore[override]
         """Values of both sets of rows."""
-        return GroupValues(a + b for a, b in zip(self, other, strict=True))
+        pairs = zip(self, other, strict=True)
+        return GroupValues(b if a is None else a if b is None else a + b for a, b in pairs)
 
 
 @dataclass
@@ -156,11 +161,15 @@ class GroupedReduction:
         self.reductions[block.group].add(total.total, block)
 
     def finish(self, total: GroupTotals) -> GroupValues:
-        """Values of all groups; of those without rows too."""
+        """Values of all groups: None for those without rows."""
         self._close(total)
+        return GroupValues(total.values.get(group) for group in range(len(self.reductions)))
+
+    def complete(self, values: GroupValues) -> GroupValues:
+        """Values of all groups, of those without rows too."""
         return GroupValues(
-            total.values[group] if group in total.values else reduction.finish(reduction.zero(1))
-            for group, reduction in enumerate(self.reductions)
+            reduction.finish(reduction.zero(1)) if value is None else value
+            for reduction, value in zip(self.reductions, values, strict=True)
         )
 
     def _close(self, total: GroupTotals) -> None:
@@ -720,6 +729,9 @@ class NormalProductReduction:
     V : ndarray of shape (d, t)
     mean, scale : ndarray of shape (d,)
         Sparse rows are not centred but corrected for it.
+    centred : bool, default=True
+        Whether dense rows are centred. float64 rows whose means are not far from zero need not be,
+        nor copied.
     target_means : ndarray of shape (t,), default=None
         If given, the value is that of the residuals, ``Z^T W (Y - target_means - Z V)``.
     n_classes : int
@@ -735,6 +747,7 @@ class NormalProductReduction:
         V: NDArray[np.float64],
         mean: NDArray[np.float64],
         scale: NDArray[np.float64],
+        centred: bool = True,
         target_means: NDArray[np.float64] | None = None,
         n_classes: int = 0,
         targets: slice = slice(None),
@@ -742,6 +755,7 @@ class NormalProductReduction:
         self.V = V / scale[:, None]
         self.mean = mean
         self.scale = scale
+        self.centred = centred
         self.target_means = target_means
         self.n_classes = n_classes
         self.targets = targets
@@ -763,8 +777,9 @@ class NormalProductReduction:
                 products *= block.weights[rows, None]
             return products
 
+        offset = self.mean @ self.V
         if not isinstance(block.X, np.ndarray):
-            products = weighted(block.X @ self.V - self.mean @ self.V, slice(None))
+            products = weighted(block.X @ self.V - offset, slice(None))
             total[:-1] += block.X.T @ products
             total[-1] += products.sum(axis=0)
             return
@@ -772,9 +787,14 @@ class NormalProductReduction:
         buffer = np.empty((min(step, len(block.X)), len(self.V)))
         for first in range(0, len(block.X), step):
             some = slice(first, min(first + step, len(block.X)))
-            rows = buffer[: some.stop - first]
-            np.subtract(block.X[some], self.mean, out=rows)
-            total[:-1] += rows.T @ weighted(rows @ self.V, some)
+            rows = block.X[some]
+            if self.centred or rows.dtype != np.float64:
+                rows = np.subtract(rows, self.mean, out=buffer[: len(rows)])
+                total[:-1] += rows.T @ weighted(rows @ self.V, some)
+            else:
+                products = weighted(rows @ self.V - offset, some)
+                total[:-1] += rows.T @ products
+                total[-1] += products.sum(axis=0)
 
     def finish(self, total: NDArray[np.float64]) -> NDArray[np.float64]:
         """The product, in the scaled features."""

@@ -533,6 +533,77 @@ def test_residuals_of_exact_statistics_hold_every_digit(size, fit_intercept):
             )
 
 
+@pytest.mark.filterwarnings("ignore::parallel_ridge.IllConditionedWarning")
+def test_float32_loses_few_digits_or_warns():
+    """Whatever the condition: rows that are at hand are used, and statistics alone warn."""
+    for n, nearly in product([400, 5000], np.logspace(-4, -1, 7)):
+        rng = np.random.default_rng(0)
+        X = rng.normal(size=(n, 6))
+        X[:, 2] = X[:, 0] + nearly * rng.normal(size=n)
+        y = (X[:, 0] + rng.normal(size=n) > 0).astype(int)
+        X = X.astype("float32")
+        best = ParallelRidgeClassifier(1e-6, solver="svd").fit(X.astype(float), y).coef_
+        for solver in ("auto", "eigen"):
+            fitted = ParallelRidgeClassifier(1e-6, solver=solver).fit(X, y)
+            assert_close(fitted.coef_, best, 1e-3 if solver == "auto" else 2e-2, case=(n, nearly))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            model = ParallelRidgeClassifier(1e-6).partial_fit(X, y)
+        if not caught:
+            assert_close(model.coef_, best, 2e-2, case=(n, nearly))
+
+
+@pytest.mark.filterwarnings("ignore::parallel_ridge.IllConditionedWarning")
+@pytest.mark.parametrize("solver", ["auto", "svd", "cholesky"])
+def test_columns_of_very_different_sizes(solver):
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 50, (14, 12)).astype(float)
+    X[:, 2] = 3333333 * X[:, 0] + rng.integers(0, 2, 14)
+    y = np.arange(14) % 3
+    model = ParallelRidgeClassifier(1e-7, solver=solver).fit(X, y)
+    assert_close(model.coef_, oracle(X, y, alpha=1e-7).coef_, 1e-6)
+
+
+def test_errors_stay_below_eight_digits_up_to_where_refinement_begins():
+    rng = np.random.default_rng(3)
+    for nearly in np.logspace(-7, -3, 9):
+        X = rng.normal(size=(400, 12)) + 3
+        X[:, 2] = X[:, 0] + nearly * rng.normal(size=400)
+        X[:, 1] = 7
+        y = rng.integers(0, 3, 400)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            model = ParallelRidgeClassifier(4e-5, fit_intercept=False).fit(X, y)
+        if not caught:
+            reference = oracle(X, y, alpha=4e-5, fit_intercept=False)
+            assert_close(model.coef_, reference.coef_, 2e-8, case=nearly)
+
+
+def test_a_label_that_every_row_has_does_not_keep_others_from_refinement():
+    X, _ = ill_conditioned("float64", 1e-4)
+    rng = np.random.default_rng(0)
+    Y = rng.integers(0, 2, (len(X), 3))
+    Y[:, 1] = 1
+    model = ParallelRidgeClassifier(1e-6).fit(X, Y, rng.random(len(X)) + 0.1)
+    assert model.solver_ == "cholesky"
+    assert_close(model.coef_[1], np.zeros(X.shape[1]), 1e-6, 1.0)
+
+
+def test_sparse_rows_far_from_zero_keep_their_digits():
+    X, y = make_data(500, 3)
+    X += 1e5
+    dense = ParallelRidgeClassifier().fit(X, y)
+    assert_close(ParallelRidgeClassifier().fit(sp.csr_matrix(X), y).coef_, dense.coef_)
+
+
+@pytest.mark.parametrize("call", ["no rows", "no rows but labels", "unfitted"])
+def test_no_rows_have_no_score(call):
+    X, y = make_data()
+    model = ParallelRidgeClassifier() if call == "unfitted" else ParallelRidgeClassifier().fit(X, y)
+    with pytest.raises(ValueError, match="not fitted" if call == "unfitted" else r"0 sample\(s\)"):
+        model.score(X[:0], y[:0] if call != "no rows but labels" else y)
+
+
 def test_a_system_that_refinement_cannot_mend_goes_to_svd():
     X, y = ill_conditioned("float64", 1e-7)  # a condition number of some 1e14
     with pytest.warns(IllConditionedWarning, match="'svd'"):

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from parallel_ridge.reductions import Reduction, Value
+from parallel_ridge.reductions import GroupedReduction, Reduction, Value
 from parallel_ridge.sources import Block, Source, Target, Validate, as_source, check_rows
 
 A = TypeVar("A")
@@ -101,11 +101,16 @@ class Backend(Protocol):
         """Threads that a solve in this process may use; asks no other process."""
 
 
-def fold_blocks(reduction: Reduction[A, V], source: Source, n_threads: int) -> V:
+def fold_blocks(reduction: Reduction[A, V], source: Source, n_threads: int) -> Any:
     """Fold in this process, block by block; between two blocks Python hears signals.
 
     The bits of the value do not depend on the number of threads.
     """
+    value = _fold_blocks(reduction, source, n_threads)
+    return reduction.complete(value) if isinstance(reduction, GroupedReduction) else value
+
+
+def _fold_blocks(reduction: Reduction[A, V], source: Source, n_threads: int) -> Any:
     if reduction.shares_blocks:
         total = reduction.zero(n_threads)
         for block in source.blocks(reduction.block_rows):

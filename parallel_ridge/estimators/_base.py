@@ -150,9 +150,10 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         -------
         float
         """
+        check_is_fitted(self)
 
         def here() -> tuple[float, float]:
-            if _is_empty(X):  # others may have rows
+            if _is_empty(X) and _is_empty(y):  # others may have rows
                 return 0.0, 0.0
             options = {"sample_weight": sample_weight, "normalize": False}
             right = accuracy_score(y, self.predict(X), **options)
@@ -160,6 +161,8 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
 
         parts = get_backend(self.backend, self.n_jobs, X).gather(here)
         right, total = (sum(numbers) for numbers in zip(*parts, strict=True))
+        if not total:
+            raise ValueError("There are no rows with a positive weight to score: 0 sample(s).")
         return float(right / total)
 
     def __sklearn_tags__(self) -> Any:
@@ -338,7 +341,7 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         if solver == "eigen":
             system = solvers.NormalEquations(statistics, self._problem(), overwrite=overwrite)
             spectrum = system.spectrum(overwrite=True)
-            if spectrum.condition(alpha) > solvers.CONDITION_LIMIT:
+            if spectrum.condition(alpha) > system.limit:
                 raise IllConditioned(spectrum.condition(alpha))
             found = spectrum.weights([alpha])[0], None
         else:
@@ -359,14 +362,19 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         k = len(target.classes)
         ones = np.ones(source.n_features)
         target_means = factor.target_means if self.fit_intercept else np.zeros(len(weights.coef))
+        # In standard deviations (or less, of columns that the penalty outweighs).
+        distances = np.abs(factor.means) * factor.scale * np.sqrt(source.weight_sum())
+        centred = bool((distances > 10.0).any())
 
         def residual(coef: NDArray[np.float64]) -> NDArray[np.float64]:
             targets = solvers.n_targets(k, target.multilabel)
-            reduction = NormalProductReduction(coef.T, factor.means, ones, target_means, k, targets)
+            reduction = NormalProductReduction(
+                coef.T, factor.means, ones, centred, target_means, k, targets
+            )
             left: NDArray[np.float64] = backend.fold(reduction, source).T
             return left - factor.penalty * coef
 
-        accuracy = 1e-7 if coefficient_dtype(source.dtype) == np.float32 else 1e-9
+        accuracy = 1e-5 if coefficient_dtype(source.dtype) == np.float32 else 1e-8
         weights = solvers.refine(factor, weights.coef, residual, backend.map, accuracy)
         self._say("refined the solution", start)
         return weights
