@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
@@ -12,8 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parallel_ridge.backends import Backend
-from parallel_ridge.reductions import BLOCK_ROWS, StatisticsReduction
-from parallel_ridge.sources import ArraySource
+from parallel_ridge.reductions import (
+    BLOCK_ROWS,
+    GroupedReduction,
+    GroupValues,
+    StatisticsReduction,
+)
+from parallel_ridge.sources import Source
 from parallel_ridge.statistics import SufficientStatistics
 
 
@@ -38,29 +44,51 @@ def check_memory(memory: Any) -> Any:
 
 
 def fold_cached(
-    memory: Any, backend: Backend, reduction: StatisticsReduction, source: ArraySource
-) -> SufficientStatistics:
-    """Statistics of a source: those kept for the same content, or a fold, which is then kept.
+    memory: Any, backend: Backend, reduction: StatisticsReduction | GroupedReduction, source: Source
+) -> Any:
+    """Statistics of a source, or of its groups: those kept for the same content, or a fold's.
 
     Parameters
     ----------
     memory : joblib.Memory or None
-        It copes with entries that are damaged or half-written, which it computes anew, and with
-        several writers.
+        It copes with entries that are damaged or half-written, which are computed anew, and with
+        several writers. Where rows live in several processes, one of them looks and writes.
     """
     if memory is None:
         return backend.fold(reduction, source)
-    cached = memory.cache(_fold, ignore=["backend", "reduction", "source"])
-    arguments = content_key(reduction, source), backend, reduction, source
-    statistics = _opened(cached(*arguments))
-    if statistics is None:  # whole, but not what was written
-        cached.call(*arguments)
-        statistics = _opened(cached(*arguments))
-    return backend.fold(reduction, source) if statistics is None else statistics
+    cached = memory.cache(_entry, ignore=["make"])
+    key = "-".join(backend.gather(lambda: content_key(reduction, source)))
+
+    def look(key: str) -> Any:
+        try:
+            return _opened(cached(key, _nothing))
+        except _NotKept:
+            return None
+
+    def keep(key: str) -> None:
+        if _opened(cached(key, lambda: value)) is None:  # whole, but not what was written
+            cached.call(key, lambda: value)
+
+    (value,) = backend.map(look, [key])
+    if value is None:
+        value = backend.fold(reduction, source)
+        backend.map(keep, [key])
+    return value
 
 
-def content_key(reduction: StatisticsReduction, source: ArraySource) -> str:
-    """Hash of all that the statistics depend on: rows, labels, weights, and how they are summed."""
+class _NotKept(LookupError):
+    """The memory has no such entry."""
+
+
+def _nothing() -> Any:
+    raise _NotKept
+
+
+def content_key(reduction: StatisticsReduction | GroupedReduction, source: Source) -> str:
+    """Hash of all that the statistics depend on: rows, labels, weights, and how they are summed.
+
+    Of this process's rows.
+    """
     import xxhash  # here, so that the package imports without it
 
     content = xxhash.xxh3_128()
@@ -72,19 +100,23 @@ def content_key(reduction: StatisticsReduction, source: ArraySource) -> str:
         else:
             content.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
 
+    n_groups = len(reduction.reductions) if isinstance(reduction, GroupedReduction) else 0
+    one: Any = reduction.reductions[0] if isinstance(reduction, GroupedReduction) else reduction
     options = (
         version("parallel-ridge"),
-        reduction.exact,
-        reduction.work_dtype.str,
-        reduction.dtype.str,
+        one.exact,
+        one.work_dtype.str,
+        one.dtype.str,
     )
-    content.update(repr((*options, source.sparse, reduction.target.multilabel)).encode())
-    update(reduction.shift)
-    update(reduction.target.classes)
-    if reduction.feature_names is not None:
-        update(reduction.feature_names)
+    content.update(repr((*options, source.sparse, one.target.multilabel)).encode())
+    update(one.shift)
+    update(one.target.classes)
+    if one.feature_names is not None:
+        update(one.feature_names)
     for block in source.blocks(BLOCK_ROWS):
         X = block.X
+        if n_groups:
+            content.update(f"group {block.group} of {n_groups}".encode())
         for array in (X,) if isinstance(X, np.ndarray) else (X.data, X.indices, X.indptr):
             update(array)
         update(block.labels.codes)
@@ -95,23 +127,22 @@ def content_key(reduction: StatisticsReduction, source: ArraySource) -> str:
     return content.hexdigest()
 
 
-def _fold(
-    key: str, backend: Backend, reduction: StatisticsReduction, source: ArraySource
-) -> tuple[str, bytes]:
+def _entry(key: str, make: Callable[[], Any]) -> tuple[str, bytes]:
     """A checksum and the statistics: bits that turn on a disk are no statistics."""
-    content = pickle.dumps(backend.fold(reduction, source), protocol=5)
+    content = pickle.dumps(make(), protocol=5)
     return _digest(content), content
 
 
-def _opened(entry: Any) -> SufficientStatistics | None:
+def _opened(entry: Any) -> Any:
+    """The statistics of an entry, or None."""
     try:
         digest, content = entry
         if _digest(content) != digest:
             return None
-        statistics = pickle.loads(content)
+        value = pickle.loads(content)
     except Exception:  # whatever else may lie there
         return None
-    return statistics if isinstance(statistics, SufficientStatistics) else None
+    return value if isinstance(value, SufficientStatistics | GroupValues) else None
 
 
 def _digest(content: bytes) -> str:

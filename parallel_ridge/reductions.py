@@ -6,6 +6,7 @@ it, finishes it to a value, and adds the values of all workers.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, Self, TypeVar
 
@@ -33,10 +34,40 @@ DENSE_FROM = 1 / 16
 
 
 class Value(Protocol):
-    """What a worker's fold gives: values of disjoint rows add."""
+    """What a worker's fold gives: values of disjoint rows add.
+
+    All can be pickled. Those that add number by number can also be packed: see `pack`.
+    """
 
     def __add__(self, other: Self, /) -> Self:
         """Value of both sets of rows."""
+
+
+def pack(value: Any) -> list[NDArray[Any]] | None:
+    """The contiguous arrays of numbers that a value is, if values add by adding these.
+
+    Arrays have these, and so have values with the methods ``pack`` and ``unpack``, and groups of
+    such. The value is used up: its memory may be that of the arrays. None for values that add in
+    another way.
+    """
+    if isinstance(value, np.ndarray):
+        return [np.ascontiguousarray(value)]
+    if isinstance(value, GroupValues):
+        packed = [pack(one) for one in value]
+        return None if None in packed else [array for arrays in packed for array in arrays or ()]
+    if hasattr(value, "pack"):
+        arrays: list[NDArray[Any]] = value.pack(overwrite=True)
+        return arrays
+    return None
+
+
+def unpack(value: Any, arrays: list[NDArray[Any]]) -> Any:
+    """A value like the one that was packed, with other numbers; takes the arrays from the list."""
+    if isinstance(value, np.ndarray):
+        return arrays.pop(0).reshape(value.shape)
+    if isinstance(value, GroupValues):
+        return GroupValues(unpack(one, arrays) for one in value)
+    return value.unpack(arrays)
 
 
 A = TypeVar("A")
@@ -72,6 +103,68 @@ class Reduction(Protocol, Generic[A, V]):
 
     def finish(self, total: A) -> V:
         """Value of the rows added so far; the accumulator is used up."""
+
+
+class GroupValues(list[Any]):
+    """Value of `GroupedReduction`: the values of the groups, which add one by one."""
+
+    def __add__(self, other: GroupValues) -> GroupValues:  # type: ignore[override]
+        """Values of both sets of rows."""
+        return GroupValues(a + b for a, b in zip(self, other, strict=True))
+
+
+@dataclass
+class GroupTotals:
+    """Accumulator of `GroupedReduction`: the values so far, and the total of the open group."""
+
+    n_threads: int
+    values: dict[int, Any] = field(default_factory=dict)
+    group: int = -1
+    total: Any = None
+
+
+class GroupedReduction:
+    """Rows in groups to a value for each group.
+
+    One accumulator is open at a time: a source best gives its rows group by group.
+
+    Parameters
+    ----------
+    reductions : sequence of Reduction
+        For each group; alike in all but their parameters.
+    """
+
+    def __init__(self, reductions: Sequence[Reduction[Any, Any]]) -> None:
+        self.reductions = reductions
+        self.block_rows = min(reduction.block_rows for reduction in reductions)
+        self.shares_blocks = reductions[0].shares_blocks
+
+    def zero(self, n_threads: int) -> GroupTotals:
+        """Accumulator of no rows."""
+        return GroupTotals(n_threads)
+
+    def add(self, total: GroupTotals, block: Block) -> None:
+        """Add a block of rows of one group."""
+        if block.group != total.group:
+            self._close(total)
+            total.group = block.group
+            total.total = self.reductions[block.group].zero(total.n_threads)
+        self.reductions[block.group].add(total.total, block)
+
+    def finish(self, total: GroupTotals) -> GroupValues:
+        """Values of all groups; of those without rows too."""
+        self._close(total)
+        return GroupValues(
+            total.values[group] if group in total.values else reduction.finish(reduction.zero(1))
+            for group, reduction in enumerate(self.reductions)
+        )
+
+    def _close(self, total: GroupTotals) -> None:
+        group = total.group
+        if group >= 0:
+            value = self.reductions[group].finish(total.total)
+            total.values[group] = total.values[group] + value if group in total.values else value
+        total.group, total.total = -1, None
 
 
 @dataclass
@@ -310,6 +403,18 @@ class StatisticsReduction:
         return codes, labels.indptr + np.arange(len(labels.indptr))
 
 
+def fold_statistics(
+    fold: Callable[[Any, Source], Any],
+    reduction: StatisticsReduction,
+    source: Source,
+    n_groups: int = 0,
+) -> Any:
+    """Statistics of a source, or a list of those of its groups, if their number is given."""
+    if not n_groups:
+        return fold(reduction, source)
+    return fold(GroupedReduction([reduction] * n_groups), source)
+
+
 def coefficient_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """Floating dtype of coefficients fitted to rows of ``dtype``: float32 for float16 and float32."""
     return np.dtype(np.float32 if dtype.kind == "f" and dtype.itemsize <= 4 else np.float64)
@@ -330,9 +435,7 @@ def _exact(source: Source) -> bool:
         return False
     if source.dtype.itemsize <= 2 or source.n_rows == 0:
         return True
-    largest = 0
-    for block in source.blocks(BLOCK_ROWS):
-        largest = max(largest, int(block.X.max()), -int(block.X.min()))
+    largest = source.magnitude()
     return largest <= EXACT_LIMIT and source.n_rows * largest**2 < 2**62
 
 
@@ -521,6 +624,26 @@ class Moments:
             self.feature_sums + other.feature_sums,
             self.square_sums + other.square_sums,
             self.class_sums + other.class_sums,
+        )
+
+    def pack(self, overwrite: bool = False) -> list[NDArray[Any]]:
+        """The numbers, by dtype."""
+        floats = (
+            [self.weight_sum],
+            self.class_weights,
+            self.feature_sums,
+            self.square_sums,
+            self.class_sums.ravel(),
+        )
+        return [np.array([self.n_samples]), np.concatenate(floats)]
+
+    def unpack(self, arrays: list[NDArray[Any]]) -> Moments:
+        """Moments like these with other numbers."""
+        (n_samples,), floats = arrays.pop(0), arrays.pop(0)
+        k, d = self.class_sums.shape
+        weights, sums, squares, class_sums = np.split(floats[1:], np.cumsum([k, d, d]))
+        return Moments(
+            int(n_samples), float(floats[0]), weights, sums, squares, class_sums.reshape(k, d)
         )
 
 
@@ -842,8 +965,9 @@ class ConfusionReduction:
 class SquaredErrorReduction:
     """Rows to weighted squared errors of their decision values, for each penalty.
 
-    The value has shape (p, t + 1): sums of ``w e^2`` for each target, and last the sum of squares of
-    ``w e^2`` averaged over the targets.
+    The value has shape (p + 1, t + 1). A row for each penalty: sums of ``w e^2`` for each target, and
+    last the sum of squares of ``w e^2`` averaged over the targets. The last row: sums of ``w y`` for
+    each target, and last the sum of ``w``.
 
     Parameters
     ----------
@@ -864,24 +988,55 @@ class SquaredErrorReduction:
     def zero(self, n_threads: int) -> NDArray[np.float64]:
         """Errors of no rows."""
         p, t = self.decisions.shape
-        return np.zeros((p, t + 1))
+        return np.zeros((p + 1, t + 1))
 
     def add(self, total: NDArray[np.float64], block: Block) -> None:
         """Add the errors of a block of rows."""
-        y = block.labels.indicator(self.n_classes)[:, None, self.targets]
-        errors = (self.decisions(block) - y) ** 2
+        y = block.labels.indicator(self.n_classes)[:, self.targets]
+        weights = np.ones(len(y)) if block.weights is None else block.weights
+        errors = (self.decisions(block) - y[:, None]) ** 2
         if block.weights is not None:
-            errors *= block.weights[:, None, None]
-        total[:, :-1] += errors.sum(axis=0)
-        total[:, -1] += (errors.mean(axis=2) ** 2).sum(axis=0)
+            errors *= weights[:, None, None]
+        total[:-1, :-1] += errors.sum(axis=0)
+        total[:-1, -1] += (errors.mean(axis=2) ** 2).sum(axis=0)
+        total[-1, :-1] += weights @ y
+        total[-1, -1] += weights.sum()
 
     def finish(self, total: NDArray[np.float64]) -> NDArray[np.float64]:
         """The errors."""
         return total
 
 
+@dataclass
+class HeldOut:
+    """Rows without their features: all that a score is made from.
+
+    Attributes
+    ----------
+    values : ndarray of shape (m, p, t)
+        Held-out decision values.
+    labels : Labels
+    weights : ndarray of shape (m,), or None
+    """
+
+    values: NDArray[Any]
+    labels: Labels
+    weights: NDArray[np.float64] | None
+
+    @staticmethod
+    def join(parts: Sequence[HeldOut]) -> HeldOut:
+        """All rows, in order."""
+        weights = None
+        if any(part.weights is not None for part in parts):
+            weights = np.concatenate(
+                [np.ones(len(p.values)) if p.weights is None else p.weights for p in parts]
+            )
+        values = np.concatenate([part.values for part in parts])
+        return HeldOut(values, Labels.join([part.labels for part in parts]), weights)
+
+
 class DecisionReduction:
-    """Rows to their decision values, as a list of arrays of shape (m, p, t) in row order."""
+    """Rows to their decision values: a list of `HeldOut`, in row order."""
 
     shares_blocks = False
 
@@ -889,15 +1044,15 @@ class DecisionReduction:
         self.decisions = decisions
         self.block_rows = decision_rows(decisions)
 
-    def zero(self, n_threads: int) -> list[NDArray[Any]]:
+    def zero(self, n_threads: int) -> list[HeldOut]:
         """Values of no rows."""
         return []
 
-    def add(self, total: list[NDArray[Any]], block: Block) -> None:
+    def add(self, total: list[HeldOut], block: Block) -> None:
         """Add the values of a block of rows."""
-        total.append(self.decisions(block))
+        total.append(HeldOut(self.decisions(block), block.labels, block.weights))
 
-    def finish(self, total: list[NDArray[Any]]) -> list[NDArray[Any]]:
+    def finish(self, total: list[HeldOut]) -> list[HeldOut]:
         """The values."""
         return total
 

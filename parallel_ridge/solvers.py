@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -17,12 +18,12 @@ from numpy.typing import NDArray
 from scipy.linalg import blas, lapack
 from sklearn.exceptions import ConvergenceWarning
 
+from parallel_ridge.backends import Backend
 from parallel_ridge.reductions import (
     SAMPLE_ROWS,
     Leverages,
     Moments,
     QRReduction,
-    Triangle,
     choose_shift,
 )
 from parallel_ridge.sources import Block, Source, Target
@@ -439,19 +440,36 @@ def solve_path(
     return system.spectrum(overwrite=True).weights(alphas), "eigen"
 
 
-def spectrum_of_rows(
-    triangle: Triangle, shift: NDArray[np.float64], weight_sum: float, problem: Problem
-) -> Spectrum:
+@dataclass(frozen=True)
+class Factor:
+    """The rows of a problem, rotated.
+
+    Attributes
+    ----------
+    R : ndarray of shape (r, 1 + d + t)
+        From `QRReduction`, of the classes that are targets.
+    shift : ndarray of shape (d,)
+        What it is about.
+    weight_sum : float
+    """
+
+    R: NDArray[np.float64]
+    shift: NDArray[np.float64]
+    weight_sum: float
+
+
+def spectrum_of_rows(factor: Factor, problem: Problem) -> Spectrum:
     """Axes by the singular value decomposition of the R factor of the rows.
 
     The most accurate way: nothing is squared. Singular values that are rounding are left out.
 
     Parameters
     ----------
-    triangle : Triangle
-        From `QRReduction` about ``shift`` with the same ``fit_intercept``.
+    factor : Factor
+        Made with the same ``fit_intercept``.
     """
-    R, d = triangle.R, len(shift)
+    R, shift, weight_sum = factor.R, factor.shift, factor.weight_sum
+    d = len(shift)
     first = int(problem.fit_intercept)  # rows of R that project the intercept out
     A, ones, B = R[first:, first : first + d], R[:, 0 if first else d], R[first:, d + 1 :]
     means, target_means = np.zeros(d), np.zeros(B.shape[1])
@@ -474,20 +492,34 @@ def spectrum_of_rows(
     )
 
 
-def fold_spectrum(
-    fold: Callable[..., Any], source: Source, target: Target, problem: Problem
-) -> Spectrum:
-    """Axes of the rows of a source, by a QR fold: see `spectrum_of_rows`."""
+def _fold_factor(backend: Backend, source: Source, target: Target, problem: Problem) -> Factor:
     shift = np.zeros(source.n_features)
     if problem.fit_intercept:  # sparse rows too: blocks of them are made dense
         shift = choose_shift(source.sample(SAMPLE_ROWS))
     k = len(target.classes)
-    triangle = fold(QRReduction(k, shift, bool(problem.fit_intercept)), source)
+    triangle = backend.fold(QRReduction(k, shift, bool(problem.fit_intercept)), source)
     first = source.n_features + 1
-    triangle.R = np.hstack(
+    R = np.hstack(
         [triangle.R[:, :first], triangle.R[:, first:][:, n_targets(k, target.multilabel)]]
     )
-    return spectrum_of_rows(triangle, shift, source.weight_sum(), problem)
+    return Factor(R, shift, source.weight_sum())
+
+
+def fold_spectrum(backend: Backend, source: Source, target: Target, problem: Problem) -> Spectrum:
+    """Axes of the rows of a source, by a QR fold: see `spectrum_of_rows`."""
+    solve = partial(spectrum_of_rows, problem=problem)
+    return backend.map(solve, [_fold_factor(backend, source, target, problem)])[0]
+
+
+def fold_path(
+    backend: Backend, source: Source, target: Target, problem: Problem, alphas: Sequence[float]
+) -> list[Weights]:
+    """Weights for each penalty, by a QR fold: see `spectrum_of_rows`."""
+
+    def solve(factor: Factor) -> list[Weights]:
+        return spectrum_of_rows(factor, problem).weights(alphas)
+
+    return backend.map(solve, [_fold_factor(backend, source, target, problem)])[0]
 
 
 class _Rows:
@@ -590,9 +622,7 @@ def solve_dual(
     ----------
     Saunders, Gammerman and Vovk (1998), Ridge regression learning algorithm in dual variables.
     """
-    weights = np.concatenate(
-        [np.ones(b.X.shape[0]) if b.weights is None else b.weights for b in blocks]
-    )
+    weights = block_weights(blocks)
     total, roots = weights.sum(), np.sqrt(weights)
     rows = _Rows(blocks, weights, problem)
     Y = np.vstack([b.labels.indicator(n_classes) for b in blocks])
@@ -623,11 +653,15 @@ def solve_dual(
     return with_intercept(coef, rows.means, target_means, problem.fit_intercept)
 
 
+def block_weights(blocks: Sequence[Block]) -> NDArray[np.float64]:
+    """Weights of all rows."""
+    return np.concatenate(
+        [np.ones(b.X.shape[0]) if b.weights is None else b.weights for b in blocks]
+    )
+
+
 def row_coordinates(
-    blocks: Sequence[Block],
-    weights: NDArray[np.float64] | None,
-    problem: Problem,
-    smallest: float,
+    blocks: Sequence[Block], weights: NDArray[np.float64], problem: Problem, smallest: float
 ) -> NDArray[np.float64]:
     """Rows in an orthonormal basis of the space that they span, where n < d; shape (n, m), m <= n.
 
@@ -640,7 +674,7 @@ def row_coordinates(
     ----------
     blocks : sequence of Block
         The rows.
-    weights : ndarray of shape (n,), or None
+    weights : ndarray of shape (n,)
         By which means and variances are taken.
     problem : Problem
         Rows are centred if it has an intercept, and features scaled if they are standardised.
@@ -648,7 +682,7 @@ def row_coordinates(
         The smallest penalty of the summed loss that is to be used.
     """
     n = sum(block.X.shape[0] for block in blocks)
-    rows = _Rows(blocks, np.ones(n) if weights is None else weights, problem)
+    rows = _Rows(blocks, weights, problem)
     K = rows.products()
     if K.trace() <= SEARCH_LIMIT * smallest:
         values, vectors = scipy.linalg.eigh(

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 from numbers import Real
-from typing import Any, Protocol
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
+
+T = TypeVar("T")
+Gather = Callable[[Callable[[], T]], list[T]]  # the verb of a backend
+Validate = Callable[[Any, Any], tuple[Any, Any]]
 
 
 @dataclass(frozen=True)
@@ -45,12 +51,36 @@ class Labels:
             indptr,
         )
 
+    @staticmethod
+    def join(parts: Sequence[Labels]) -> Labels:
+        """Labels of all rows, in order."""
+        codes = np.concatenate([part.codes for part in parts])
+        if parts[0].indptr is None:
+            return Labels(codes)
+        lengths = [np.diff(part.indptr) for part in parts if part.indptr is not None]
+        return Labels(codes, np.concatenate([[0], np.cumsum(np.concatenate(lengths))]))
+
     def indicator(self, n_classes: int) -> NDArray[np.float64]:
         """Matrix of shape (n, n_classes) of +1 where a row has a class, -1 where not."""
         indptr = np.arange(len(self) + 1) if self.indptr is None else self.indptr
         out = np.full((len(self), n_classes), -1.0)
         out[np.repeat(np.arange(len(self)), np.diff(indptr)), self.codes] = 1.0
         return out
+
+    def weights(self, table: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Weight of each row by its classes.
+
+        Parameters
+        ----------
+        table : ndarray of shape (k,), or (k, 2) for multilabel targets
+            Weight of each class; for multilabel targets, of rows without and with each label, which
+            are multiplied.
+        """
+        if self.indptr is None:
+            return table[self.codes]
+        has = self.indicator(len(table)) > 0
+        weights: NDArray[np.float64] = np.where(has, table[:, 1], table[:, 0]).prod(axis=1)
+        return weights
 
 
 @dataclass(frozen=True)
@@ -64,12 +94,15 @@ class Block:
     X : ndarray or CSR matrix of shape (m, d)
     labels : Labels
     weights : ndarray of shape (m,), float64, or None
+    group : int
+        The group that all of the rows are in, of a source of groups.
     """
 
     rows: slice | NDArray[np.intp]
     X: Any
     labels: Labels
     weights: NDArray[np.float64] | None
+    group: int = 0
 
     def position(self, row: int) -> int:
         """Position, among all rows, of one of the block's."""
@@ -78,25 +111,76 @@ class Block:
 
 
 class Source(Protocol):
-    """Rows that a backend can fold."""
+    """Rows that a backend can fold.
 
-    n_rows: int
+    What a source tells is of *all* rows, wherever they live; what it gives, blocks, are rows of this
+    process. Where rows live in several processes, all of them must ask alike: a fact is gathered
+    when it is asked for.
+
+    Attributes
+    ----------
+    n_rows, n_features : int
+    dtype : dtype
+    sparse : bool
+    """
+
     n_features: int
     dtype: np.dtype[Any]
     sparse: bool
 
     @property
+    def n_rows(self) -> int:
+        """Rows of all processes."""
+
+    @property
     def weighted(self) -> bool:
         """Whether rows have weights."""
 
+    @property
+    def span(self) -> slice:
+        """Where this process's rows stand among all."""
+
     def blocks(self, n_rows: int) -> Iterator[Block]:
-        """Blocks of ``n_rows`` rows, the last perhaps fewer."""
+        """Blocks of ``n_rows`` of this process's rows, the last (of each group) perhaps fewer."""
 
     def sample(self, n_rows: int) -> NDArray[Any]:
         """At most ``n_rows`` dense rows, spread evenly over the source."""
 
     def weight_sum(self) -> float:
         """Sum of the rows' weights."""
+
+    def positive_rows(self) -> int:
+        """Rows with a positive weight."""
+
+    def class_counts(self, n_classes: int) -> NDArray[np.int64]:
+        """Rows of each class."""
+
+    def magnitude(self) -> int:
+        """Largest absolute value of integer rows."""
+
+    def reweighted(self, table: NDArray[np.float64] | None) -> Self:
+        """The rows with their weights times those of their classes (see `Labels.weights`)."""
+
+    def take(self, rows: NDArray[np.intp]) -> Self:
+        """Some of this process's rows, by position; a row may come more than once."""
+
+    def grouped(self, group: Any, table: Sequence[int]) -> Self:
+        """The rows in groups: row ``i`` in ``table[group[i]]``, or left out if that is -1.
+
+        Parameters
+        ----------
+        group : ndarray of int
+            A number for each of this process's rows (what it is, is the source's own affair:
+            whoever makes the source makes the groups).
+        table : sequence of int
+            Which groups those numbers mean.
+        """
+
+    def among_all(self) -> Self:
+        """All rows that some were taken of, once each; those not taken with weight zero."""
+
+    def with_rows(self, X: NDArray[Any]) -> Self:
+        """The same labels and weights, with other features of all rows."""
 
 
 class ArraySource:
@@ -109,6 +193,9 @@ class ArraySource:
     weights : ndarray of shape (n,), float64, or None
     rows : ndarray of int, default=None
         Positions of the rows that are meant, gathered block by block; all, when None.
+    edges : sequence of int, default=None
+        Where each group of rows begins among those that are meant, and where the last one ends; one
+        group, when None.
     """
 
     def __init__(
@@ -117,6 +204,7 @@ class ArraySource:
         labels: Labels,
         weights: NDArray[np.float64] | None = None,
         rows: NDArray[np.intp] | None = None,
+        edges: Sequence[int] | None = None,
     ) -> None:
         self.sparse = sp.issparse(X)
         self.X = _canonical(X) if self.sparse else X
@@ -124,6 +212,7 @@ class ArraySource:
         self.weights = weights
         self.rows = rows
         self.n_rows, self.n_features = X.shape[0] if rows is None else len(rows), X.shape[1]
+        self.edges = (0, self.n_rows) if edges is None else edges
         self.dtype = X.dtype
 
     @property
@@ -131,30 +220,26 @@ class ArraySource:
         """Whether rows have weights."""
         return self.weights is not None
 
-    def take(
-        self, rows: NDArray[np.intp] | None, weights: NDArray[np.float64] | None
-    ) -> ArraySource:
-        """Source of some of the rows of ``X`` (all, when None), with other weights.
-
-        Parameters
-        ----------
-        rows : ndarray of int, or None
-        weights : ndarray of shape (n,), or None
-            One for each row of ``X``.
-        """
-        return ArraySource(self.X, self.labels, weights, rows)
+    @property
+    def span(self) -> slice:
+        """All rows are this process's."""
+        return slice(0, self.n_rows)
 
     def blocks(self, n_rows: int) -> Iterator[Block]:
-        """Blocks of ``n_rows`` rows, the last perhaps fewer."""
-        for start in range(0, self.n_rows, n_rows):
-            rows = self._range(start, min(start + n_rows, self.n_rows))
-            weights = None if self.weights is None else self.weights[rows]
-            yield Block(rows, take_rows(self.X, rows), self.labels[rows], weights)
+        """Blocks of ``n_rows`` rows, group by group; the last of each perhaps fewer."""
+        for group, (first, last) in enumerate(pairwise(self.edges)):
+            for start in range(first, last, n_rows):
+                rows = self._range(start, min(start + n_rows, last))
+                weights = None if self.weights is None else self.weights[rows]
+                yield Block(rows, take_rows(self.X, rows), self.labels[rows], weights, group)
 
     def sample(self, n_rows: int) -> NDArray[Any]:
         """At most ``n_rows`` dense rows, spread evenly over the source."""
-        step = max(1, -(-self.n_rows // n_rows))
-        rows = self.X[::step] if self.rows is None else self.X[self.rows[::step]]
+        return self.every(max(1, -(-self.n_rows // n_rows)))
+
+    def every(self, step: int, start: int = 0) -> NDArray[Any]:
+        """One of ``step`` rows, dense."""
+        rows = self.X[start::step] if self.rows is None else self.X[self.rows[start::step]]
         return rows.toarray() if self.sparse else np.asarray(rows)
 
     def row_labels(self) -> Labels:
@@ -172,6 +257,64 @@ class ArraySource:
         weights = self.row_weights()
         return float(self.n_rows) if weights is None else float(weights.sum())
 
+    def positive_rows(self) -> int:
+        """Rows with a positive weight."""
+        weights = self.row_weights()
+        return self.n_rows if weights is None else int(np.count_nonzero(weights))
+
+    def class_counts(self, n_classes: int) -> NDArray[np.int64]:
+        """Rows of each class."""
+        return np.bincount(self.row_labels().codes, minlength=n_classes)
+
+    def magnitude(self) -> int:
+        """Largest absolute value of integer rows."""
+        largest = 0
+        for block in self.blocks(2048):
+            largest = max(largest, int(block.X.max()), -int(block.X.min()))
+        return largest
+
+    def reweighted(self, table: NDArray[np.float64] | None) -> ArraySource:
+        """The rows with their weights times those of their classes."""
+        if table is None:
+            return self
+        weights = self.labels.weights(table)
+        if self.weights is not None:
+            weights *= self.weights
+        weighted = check_weights(weights, len(weights))
+        return ArraySource(self.X, self.labels, weighted, self.rows, self.edges)
+
+    def take(self, rows: NDArray[np.intp]) -> ArraySource:
+        """Some of the rows of ``X``, by position; a row may come more than once."""
+        return ArraySource(self.X, self.labels, self.weights, rows)
+
+    def grouped(self, group: Any, table: Sequence[int]) -> ArraySource:
+        """The rows group by group."""
+        number = np.asarray(table, np.int16 if len(table) < 2**15 else np.intp)[group]
+        order = np.argsort(number, kind="stable")
+        ends = np.arange(max(table) + 2)
+        edges = np.searchsorted(number, ends, sorter=order)
+        rows = order[edges[0] :]
+        return ArraySource(
+            self.X,
+            self.labels,
+            self.weights,
+            rows if self.rows is None else self.rows[rows],
+            (edges - edges[0]).tolist(),
+        )
+
+    def among_all(self) -> ArraySource:
+        """All rows that some were taken of, once each; those not taken with weight zero."""
+        if self.rows is None:
+            return self
+        weights = np.bincount(self.rows, minlength=len(self.labels)).astype(np.float64)
+        if self.weights is not None:
+            weights *= self.weights
+        return ArraySource(self.X, self.labels, weights)
+
+    def with_rows(self, X: NDArray[Any]) -> ArraySource:
+        """The same labels and weights, with other features."""
+        return ArraySource(X, self.row_labels(), self.row_weights())
+
     def _range(self, start: int, stop: int) -> slice | NDArray[np.intp]:
         if self.rows is None:
             return slice(start, stop)
@@ -180,6 +323,111 @@ class ArraySource:
         if last - first == len(rows) - 1 and (np.diff(rows) == 1).all():  # no need to gather
             return slice(first, last + 1)
         return rows
+
+
+class ShardSource:
+    """Rows of this process, and what is true of those of all processes.
+
+    Parameters
+    ----------
+    local : ArraySource
+        This process's rows, perhaps none.
+    gather : callable
+        The verb of the backend.
+    rank : int
+        This process's place among all.
+    dtype : dtype
+        That all processes with rows agree on.
+    sparse : bool
+    """
+
+    def __init__(
+        self, local: ArraySource, gather: Gather[Any], rank: int, dtype: np.dtype[Any], sparse: bool
+    ) -> None:
+        self.local = local
+        self.gather = gather
+        self.rank = rank
+        self.n_features = local.n_features
+        self.dtype = dtype
+        self.sparse = sparse
+
+    @cached_property
+    def _parts(self) -> list[tuple[int, bool, float, int]]:
+        """Of each process: rows, whether they are weighted, weight, rows with a positive one."""
+        local = self.local
+        return self.gather(
+            lambda: (local.n_rows, local.weighted, local.weight_sum(), local.positive_rows())
+        )
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of all processes."""
+        return sum(part[0] for part in self._parts)
+
+    @property
+    def weighted(self) -> bool:
+        """Whether rows have weights."""
+        return any(part[1] for part in self._parts)
+
+    @property
+    def span(self) -> slice:
+        """Where this process's rows stand among all: in order of the processes."""
+        start = sum(part[0] for part in self._parts[: self.rank])
+        return slice(start, start + self.local.n_rows)
+
+    def blocks(self, n_rows: int) -> Iterator[Block]:
+        """Blocks of this process's rows."""
+        return self.local.blocks(n_rows)
+
+    def sample(self, n_rows: int) -> NDArray[Any]:
+        """At most ``n_rows`` dense rows: those that one process with all rows would take."""
+        step = max(1, -(-self.n_rows // n_rows))
+        start = -self.span.start % step
+        parts = self.gather(lambda: self.local.every(step, start))
+        return np.concatenate([part for part in parts if len(part)] or parts[:1])
+
+    def weight_sum(self) -> float:
+        """Sum of the rows' weights."""
+        return sum(part[2] for part in self._parts)
+
+    def positive_rows(self) -> int:
+        """Rows with a positive weight."""
+        return sum(part[3] for part in self._parts)
+
+    def class_counts(self, n_classes: int) -> NDArray[np.int64]:
+        """Rows of each class."""
+        counts: NDArray[np.int64] = np.sum(
+            self.gather(lambda: self.local.class_counts(n_classes)), axis=0
+        )
+        return counts
+
+    def magnitude(self) -> int:
+        """Largest absolute value of integer rows."""
+        return max(self.gather(self.local.magnitude))
+
+    def reweighted(self, table: NDArray[np.float64] | None) -> ShardSource:
+        """The rows with their weights times those of their classes."""
+        return self if table is None else self._with(self.local.reweighted(table))
+
+    def take(self, rows: NDArray[np.intp]) -> ShardSource:
+        """Some of this process's rows, by position."""
+        return self._with(self.local.take(rows))
+
+    def grouped(self, group: Any, table: Sequence[int]) -> ShardSource:
+        """The rows in groups."""
+        return self._with(self.local.grouped(group, table))
+
+    def among_all(self) -> ShardSource:
+        """All rows that some were taken of."""
+        return self._with(self.local.among_all())
+
+    def with_rows(self, X: NDArray[Any]) -> ShardSource:
+        """The same labels and weights, with other features of all rows."""
+        local = self.local.with_rows(X[self.span])
+        return ShardSource(local, self.gather, self.rank, X.dtype, False)
+
+    def _with(self, local: ArraySource) -> ShardSource:
+        return ShardSource(local, self.gather, self.rank, self.dtype, self.sparse)
 
 
 def take_rows(X: Any, rows: slice | NDArray[np.intp]) -> Any:
@@ -223,6 +471,13 @@ class Target:
 
     classes: NDArray[Any]
     multilabel: bool
+
+    def decode(self, labels: Labels) -> NDArray[Any]:
+        """The labels that positions stand for; a matrix of 0 and 1 for multilabel targets."""
+        if self.multilabel:
+            return (labels.indicator(len(self.classes)) > 0).astype(int)
+        classes: NDArray[Any] = self.classes[labels.codes]
+        return classes
 
 
 def encode_labels(y: Any, classes: Any = None) -> tuple[Labels, Target]:
@@ -336,17 +591,146 @@ def check_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64] | None
     return None if np.all(weights == 1.0) else np.ascontiguousarray(weights)
 
 
-def as_source(
-    X: Any, y: Any, *, sample_weight: Any = None, classes: Any = None
-) -> tuple[Source, Target]:
-    """Source of the rows of an array with labels, after scikit-learn's checks of both.
-
-    Values are not checked to be finite here: the pass over the rows does that.
-    """
+def check_rows(X: Any, y: Any) -> tuple[Any, Any]:
+    """Rows after scikit-learn's checks, and the labels; there may be none."""
     X = check_array(
         X, accept_sparse="csr", ensure_all_finite=False, ensure_min_samples=0, input_name="X"
     )
+    return X, y
+
+
+def as_source(
+    X: Any,
+    y: Any,
+    *,
+    sample_weight: Any = None,
+    classes: Any = None,
+    validate: Validate = check_rows,
+) -> tuple[ArraySource, Target]:
+    """Source of the rows of an array with labels.
+
+    Values are not checked to be finite here: the pass over the rows does that.
+
+    Parameters
+    ----------
+    validate : callable, default=check_rows
+        ``validate(X, y)``: both as arrays (or CSR matrices), after checks.
+    """
+    X, y = validate(X, y)
     labels, target = encode_labels(y, classes)
     if len(labels) != X.shape[0]:
         raise ValueError(f"X has {X.shape[0]} rows and y has {len(labels)} labels.")
     return ArraySource(X, labels, check_weights(sample_weight, X.shape[0])), target
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What a process tells the others of its rows."""
+
+    n_rows: int
+    n_features: int
+    names: list[str] | None
+    dtype: np.dtype[Any]
+    sparse: bool
+    target: Target | None
+    options: dict[str, str]
+
+
+def as_shard(
+    gather: Gather[Any],
+    rank: int,
+    X: Any,
+    y: Any,
+    *,
+    sample_weight: Any = None,
+    classes: Any = None,
+    validate: Validate = check_rows,
+    options: Callable[[], dict[str, str]] = dict,
+) -> tuple[ShardSource, Target]:
+    """Source of this process's rows, with all that the processes must agree on.
+
+    Parameters
+    ----------
+    gather : callable
+        The verb of the backend.
+    rank : int
+        This process's place among all.
+    options : callable
+        ``options()``: what else must be the same everywhere, by name.
+
+    Raises
+    ------
+    ValueError
+        If processes disagree; the message shows what two of them have.
+    """
+    local: ArraySource
+
+    def read() -> _Facts:
+        nonlocal local
+        names = _names(X)
+        rows, labels = validate(X, y)
+        target: Target | None = None
+        if rows.shape[0] == 0 and len(np.atleast_1d(labels)) == 0:
+            local = ArraySource(rows, Labels(np.empty(0, np.int32)))
+        else:
+            local, target = as_source(
+                rows, labels, sample_weight=sample_weight, classes=classes, validate=_as_they_are
+            )
+        return _Facts(
+            local.n_rows, local.n_features, names, local.dtype, local.sparse, target, options()
+        )
+
+    facts = gather(read)
+    for name in facts[0].options:
+        agree(name, [fact.options[name] for fact in facts])
+    agree("the number of features", [fact.n_features for fact in facts])
+    agree("the names of the features", [fact.names for fact in facts])
+    # Of what a process without rows has, neither matters.
+    ranks = [rank for rank, fact in enumerate(facts) if fact.n_rows] or [0]
+    dtype = agree("the dtype of X", [facts[i].dtype for i in ranks], ranks)
+    sparse = agree("whether X is sparse", [facts[i].sparse for i in ranks], ranks)
+    ranks = [rank for rank, fact in enumerate(facts) if fact.target is not None]
+    if not ranks:
+        _, target = encode_labels(np.empty(0), classes)
+        return ShardSource(local, gather, rank, dtype, sparse), target
+    targets = [fact.target for fact in facts if fact.target is not None]
+    multilabel = agree("whether y is multilabel", [t.multilabel for t in targets], ranks)
+    if multilabel:
+        agree("the number of labels", [len(t.classes) for t in targets], ranks)
+        if not local.n_rows:
+            local.labels = Labels(np.empty(0, np.int32), np.zeros(1, np.int64))
+        return ShardSource(local, gather, rank, dtype, sparse), targets[0]
+    agree("whether labels are strings", [t.classes.dtype.kind in "OUS" for t in targets], ranks)
+    union = np.unique(np.concatenate([t.classes for t in targets]))
+    mine = facts[rank].target
+    if mine is not None and not np.array_equal(mine.classes, union):
+        position = np.searchsorted(union, mine.classes).astype(np.int32)
+        local.labels = Labels(position[local.labels.codes])
+    return ShardSource(local, gather, rank, dtype, sparse), Target(union, multilabel=False)
+
+
+def agree(name: str, values: Sequence[T], ranks: Sequence[int] | None = None) -> T:
+    """The value that all processes have.
+
+    Raises
+    ------
+    ValueError
+        If two differ.
+    """
+    ranks = range(len(values)) if ranks is None else ranks
+    for rank, value in zip(ranks, values, strict=True):
+        if value != values[0]:
+            raise ValueError(
+                f"Ranks disagree on {name}: {values[0]} on rank {ranks[0]}, {value} on rank {rank}. "
+                "All ranks of a fit need the same options and the same kind of rows."
+            )
+    return values[0]
+
+
+def _as_they_are(X: Any, y: Any) -> tuple[Any, Any]:
+    return X, y
+
+
+def _names(X: Any) -> list[str] | None:
+    columns = getattr(X, "columns", None)
+    return None if columns is None else [str(name) for name in columns]

@@ -134,11 +134,11 @@ class SufficientStatistics:
         # The algebra itself needs none of these, and they need it.
         from parallel_ridge.backends import get_backend
         from parallel_ridge.reductions import StatisticsReduction
-        from parallel_ridge.sources import as_source
 
-        source, target = as_source(X, y, sample_weight=sample_weight, classes=classes)
+        engine = get_backend(backend, n_jobs, X)
+        source, target = engine.source(X, y, sample_weight=sample_weight, classes=classes)
         reduction = StatisticsReduction.of(source, target, shift=shift)
-        return get_backend(backend, n_jobs).fold(reduction, source)
+        return engine.fold(reduction, source)
 
     @property
     def n_features(self) -> int:
@@ -163,19 +163,70 @@ class SufficientStatistics:
         )
 
     def __eq__(self, other: object) -> bool:
-        """Equal values in every field; the lower triangles do not count."""
+        """Equal values in every field; the lower triangles do not count.
+
+        Exact sums of integers never equal floating-point ones: they go on to other bits.
+        """
         if not isinstance(other, SufficientStatistics):
             return NotImplemented
-        upper = np.triu_indices(self.n_features)
-        return all(
-            np.array_equal(a[upper], b[upper])
-            if field.name == "gram" and a.shape == b.shape
+        return self.exact == other.exact and all(
+            a.shape == b.shape and all(np.array_equal(a[i, i:], b[i, i:]) for i in range(len(a)))
+            if field.name == "gram"
             else np.array_equal(a, b)
             for field in fields(self)
             for a, b in [(getattr(self, field.name), getattr(other, field.name))]
         )
 
     __hash__ = None  # type: ignore[assignment]  # mutable arrays inside
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickles hold the triangle that is meaningful."""
+        return {**vars(self), "gram": pack_triangle(self.gram)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state["gram"] = unpack_triangle(state["gram"], len(state["feature_sums"]))
+        vars(self).update(state)
+
+    def pack(self, overwrite: bool = False) -> list[NDArray[Any]]:
+        """All that adds when statistics of the same classes about the same shift add.
+
+        Parameters
+        ----------
+        overwrite : bool, default=False
+            Pack into the memory of the Gram matrix; these statistics are then used up.
+
+        Returns
+        -------
+        list of ndarray
+            The upper triangle of the Gram matrix, row by row, ``d (d + 1) / 2`` numbers; the sums of
+            all rows and of each class, ``d + k d``, both int64 or float64; the numbers of rows, of all
+            and of each class (int64), and their weights (float64), ``1 + k``.
+        """
+        return [
+            pack_triangle(self.gram, overwrite),
+            np.concatenate([self.feature_sums, self.class_sums.ravel()]),
+            np.concatenate([[self.n_samples], self.class_counts]),
+            np.concatenate([[self.weight_sum], self.class_weights]),
+        ]
+
+    def unpack(self, arrays: list[NDArray[Any]]) -> SufficientStatistics:
+        """Statistics like these with other numbers: the first of the list, which `pack` gives.
+
+        The arrays are taken from the list; the triangle may lie in the memory of the Gram matrix.
+        """
+        triangle, sums, counts, weights = (arrays.pop(0) for _ in range(4))
+        d = self.n_features
+        own = self.gram if np.shares_memory(triangle, self.gram) else None
+        return replace(
+            self,
+            n_samples=int(counts[0]),
+            weight_sum=float(weights[0]),
+            feature_sums=sums[:d],
+            gram=unpack_triangle(triangle, d, own),
+            class_counts=counts[1:],
+            class_weights=weights[1:],
+            class_sums=sums[d:].reshape(self.n_classes, d),
+        )
 
     def copy(self) -> SufficientStatistics:
         """Copy that shares no array with this one."""
@@ -398,7 +449,7 @@ class SufficientStatistics:
             "header": np.frombuffer(json.dumps(header).encode(), dtype=np.uint8),
             "shift": self.shift,
             "feature_sums": self.feature_sums,
-            "triangle": self.gram[np.triu_indices(self.n_features)],
+            "triangle": pack_triangle(self.gram),
             "classes": classes,
             "class_counts": self.class_counts,
             "class_weights": self.class_weights,
@@ -454,6 +505,40 @@ class SufficientStatistics:
                 f"Cannot load sufficient statistics from {name}: {error}. The file is damaged, "
                 "truncated, or was not written by SufficientStatistics.save."
             ) from error
+
+
+def pack_triangle(matrix: NDArray[Any], overwrite: bool = False) -> NDArray[Any]:
+    """Upper triangle of a square matrix, row by row.
+
+    Parameters
+    ----------
+    overwrite : bool, default=False
+        Use the matrix's own memory; it must be C-contiguous.
+    """
+    d = len(matrix)
+    n = d * (d + 1) // 2
+    packed = matrix.reshape(-1)[:n] if overwrite else np.empty(n, matrix.dtype)
+    start = 0
+    for i in range(d):  # no row is moved to where one is that has not moved yet
+        packed[start : start + d - i] = matrix[i, i:]
+        start += d - i
+    return packed
+
+
+def unpack_triangle(packed: NDArray[Any], d: int, out: NDArray[Any] | None = None) -> NDArray[Any]:
+    """Square matrix with an upper triangle that was packed.
+
+    Parameters
+    ----------
+    out : ndarray of shape (d, d), default=None
+        Where to put it, what is below then meaningless; ``packed`` may be the front of its memory.
+    """
+    matrix = np.zeros((d, d), packed.dtype) if out is None else out
+    stop = len(packed)
+    for i in reversed(range(d)):
+        matrix[i, i:] = packed[stop - (d - i) : stop]
+        stop -= d - i
+    return matrix
 
 
 def as_float(gram: NDArray[Any], overwrite: bool = False) -> NDArray[np.float64]:
@@ -514,8 +599,7 @@ def _from_arrays(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Suf
     names = arrays.get("feature_names")
     if names is not None and names.shape != (d,):
         raise ValueError(f"feature_names has shape {names.shape}; expected {(d,)}")
-    gram = np.zeros((d, d), dtype=totals)
-    gram[np.triu_indices(d)] = arrays["triangle"]
+    gram = unpack_triangle(arrays["triangle"], d)
     return SufficientStatistics(
         n_samples=n_samples,
         weight_sum=weight_sum,

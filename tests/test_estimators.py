@@ -50,7 +50,7 @@ from parallel_ridge import (
     get_backend,
     register_backend,
 )
-from parallel_ridge.backends import openmp
+from parallel_ridge.backends import Backend, openmp
 
 SOLVERS = ("auto", "cholesky", "eigen", "svd", "dual", "cg")
 FROM_STATISTICS = ("auto", "cholesky", "eigen")
@@ -987,7 +987,7 @@ def test_verbose_prints_each_step_and_silence_is_the_default(solver, capsys):
 # ------------------------------------------------------------------------------------------------
 
 
-class SerialBackend:
+class SerialBackend(Backend):
     """The least that a backend must be."""
 
     name = "serial"

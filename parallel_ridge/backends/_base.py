@@ -1,4 +1,4 @@
-"""The two verbs of a backend, and the block loop that they share."""
+"""The verbs of a backend, and the block loop that they share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import chain, islice
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from parallel_ridge.reductions import Reduction, Value
-from parallel_ridge.sources import Block, Source
+from parallel_ridge.sources import Block, Source, Target, Validate, as_source, check_rows
 
 A = TypeVar("A")
 V = TypeVar("V", bound=Value)
@@ -24,6 +24,15 @@ class BackendUnavailable(ImportError):
 @runtime_checkable
 class Backend(Protocol):
     """Where a fold runs.
+
+    `fold` is data parallelism, `map` is model parallelism, and `gather` is how processes agree;
+    `source` is where rows come in. A backend that is driven by one process and reads arrays inherits
+    the last two from here.
+
+    Rows may live in several processes, each of which makes the same calls with its own rows. Then
+    all calls of the verbs are collective, and every one gives all callers the same answer, or
+    raises the same error in all. Whatever decides what is called next must therefore come from the
+    verbs, and not from a process's own rows.
 
     A backend holds configuration only, so that it can be copied and pickled; whatever is live
     (communicators, sessions, thread pools) is found when a verb is called.
@@ -44,10 +53,51 @@ class Backend(Protocol):
         """
 
     def map(self, function: Callable[[T], S], items: Iterable[T]) -> list[S]:
-        """Call `function` on independent items, spread over the workers; results in order."""
+        """Call `function` on independent items, spread over the workers; results in order.
+
+        Each item is worked on once, also where there is only one.
+        """
+
+    def gather(self, function: Callable[[], T]) -> list[T]:
+        """Call `function` in every process that has rows of its own; results in order of rank.
+
+        The same list on every caller. If it raises in any process, each raises that error.
+        """
+        return [function()]
+
+    def source(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        sample_weight: Any = None,
+        classes: Any = None,
+        validate: Validate = check_rows,
+        options: Callable[[], dict[str, str]] = dict,
+    ) -> tuple[Source, Target]:
+        """Rows as the user gave them, as a source.
+
+        Parameters
+        ----------
+        X, y, sample_weight : object
+            Arrays, or what else this backend reads.
+        classes : array-like, default=None
+            All labels there are; those of all rows when None.
+        validate : callable
+            ``validate(X, y)``: both as arrays, after the estimator's checks.
+        options : callable
+            ``options()``: a description of the estimator's options, for processes to compare.
+
+        Returns
+        -------
+        source : Source
+        target : Target
+            With the classes of all rows.
+        """
+        return as_source(X, y, sample_weight=sample_weight, classes=classes, validate=validate)
 
     def solve_threads(self) -> int:
-        """Threads that a solve in this process may use."""
+        """Threads that a solve in this process may use; asks no other process."""
 
 
 def fold_blocks(reduction: Reduction[A, V], source: Source, n_threads: int) -> V:

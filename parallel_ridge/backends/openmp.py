@@ -15,7 +15,7 @@ import joblib
 from joblib.parallel import get_active_backend
 from threadpoolctl import ThreadpoolController
 
-from parallel_ridge.backends._base import V, fold_blocks
+from parallel_ridge.backends._base import Backend, V, fold_blocks
 from parallel_ridge.kernels import _fold
 from parallel_ridge.reductions import Reduction
 from parallel_ridge.sources import Source
@@ -25,7 +25,7 @@ S = TypeVar("S")
 
 
 @dataclass
-class OpenMPBackend:
+class OpenMPBackend(Backend):
     """Fold with OpenMP threads in this process.
 
     Parameters

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import compute_sample_weight
+from sklearn.metrics import accuracy_score
+from sklearn.utils import check_consistent_length, compute_class_weight
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from parallel_ridge import solvers
 from parallel_ridge.backends import Backend, get_backend
-from parallel_ridge.backends.openmp import blas_threads
+from parallel_ridge.backends.openmp import OpenMPBackend, blas_threads
 from parallel_ridge.caching import check_memory, fold_cached
 from parallel_ridge.reductions import (
     SAMPLE_ROWS,
@@ -25,6 +28,7 @@ from parallel_ridge.reductions import (
     RowsReduction,
     StatisticsReduction,
     choose_shift,
+    fold_statistics,
     raise_not_finite,
 )
 from parallel_ridge.solvers import (
@@ -34,15 +38,7 @@ from parallel_ridge.solvers import (
     Weights,
     warn_caller,
 )
-from parallel_ridge.sources import (
-    ArraySource,
-    Block,
-    Labels,
-    Target,
-    check_weights,
-    encode_labels,
-    take_rows,
-)
+from parallel_ridge.sources import Block, Labels, Source, Target, take_rows
 from parallel_ridge.statistics import SufficientStatistics
 
 STATISTICS_SOLVERS = ("auto", "cholesky", "eigen")
@@ -50,6 +46,8 @@ ROW_SOLVERS = ("svd", "dual", "cg")
 # Beyond this many rows and features a d x d or n x n matrix takes more than 3 GiB, and its
 # factorisation minutes; conjugate gradients need neither.
 LARGEST_SYSTEM = 20_000
+# Options that may differ between processes: they change no result.
+OWN_OPTIONS = ("backend", "n_jobs", "memory", "verbose")
 # Rows a thread converts and multiplies at a time (in its cache), and rows it takes from the pile.
 PREDICT_ROWS = 256
 PART_ROWS = 4096
@@ -135,6 +133,34 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
             return self.classes_[self._by_rows(X, lambda values: (values > 0).astype(np.intp))]
         return self.classes_[self._by_rows(X, lambda values: values.argmax(axis=1))]
 
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Accuracy of the predictions: the part of the rows whose label is right.
+
+        Where rows live in several processes, of the rows of all of them.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n, d)
+        y : array-like of shape (n,), or indicator matrix of shape (n, k)
+            True labels; all k of a row must be right.
+        sample_weight : array-like of shape (n,), default=None
+
+        Returns
+        -------
+        float
+        """
+
+        def here() -> tuple[float, float]:
+            if _is_empty(X):  # others may have rows
+                return 0.0, 0.0
+            options = {"sample_weight": sample_weight, "normalize": False}
+            right = accuracy_score(y, self.predict(X), **options)
+            return right, accuracy_score(y, y, **options)
+
+        parts = get_backend(self.backend, self.n_jobs, X).gather(here)
+        right, total = (sum(numbers) for numbers in zip(*parts, strict=True))
+        return float(right / total)
+
     def __sklearn_tags__(self) -> Any:
         """Tags of scikit-learn: sparse rows and multilabel targets are welcome."""
         tags = super().__sklearn_tags__()
@@ -145,8 +171,8 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
     def _problem(self) -> Problem:
         return Problem(bool(self.fit_intercept), bool(self.standardize), self.objective == "mean")
 
-    def _check_options(self) -> Backend:
-        """Check the options that both estimators have, and find the backend."""
+    def _check_options(self) -> None:
+        """Check the options that both estimators have."""
         check_choice("objective", self.objective, ("sum", "mean"))
         for name in ("fit_intercept", "standardize", "store_statistics"):
             check_flag(name, getattr(self, name))
@@ -158,27 +184,50 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         if jobs is not None and (not isinstance(jobs, Integral) or jobs == 0):
             raise ValueError(f"n_jobs must be None or an integer other than 0; got {jobs!r}.")
         check_memory(self.memory)
-        return get_backend(self.backend, self.n_jobs)
 
     def _read(
-        self, X: Any, y: Any, sample_weight: Any, *, reset: bool, classes: Any = None
-    ) -> tuple[ArraySource, Target, Any]:
-        """Source and labels of validated rows; that they are finite is left to the pass."""
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            reset=reset,
-            accept_sparse="csr",
-            multi_output=True,
-            ensure_all_finite=False,
-        )
-        labels, target = encode_labels(y, classes)
-        return ArraySource(X, labels, check_weights(sample_weight, X.shape[0])), target, y
+        self,
+        backend: Backend,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        *,
+        reset: bool,
+        classes: Any = None,
+        state: Any = None,
+    ) -> tuple[Source, Target]:
+        """Source of validated rows; that they are finite is left to the pass.
 
-    def _read_to_fit(self, X: Any, y: Any, sample_weight: Any) -> tuple[ArraySource, Target, Any]:
+        `state` is what else processes must agree on.
+        """
+
+        def validate(X: Any, y: Any) -> tuple[Any, Any]:
+            common = {"reset": reset, "accept_sparse": "csr", "ensure_all_finite": False}
+            if y is None or not _is_empty(y):
+                return validate_data(self, X, y, multi_output=True, **common)
+            X = validate_data(self, X, ensure_min_samples=0, **common)
+            check_consistent_length(X, y)
+            return X, np.asarray(y)
+
+        def options() -> dict[str, str]:
+            given = {k: v for k, v in self.get_params().items() if k not in OWN_OPTIONS}
+            return {name: described(value) for name, value in {**given, "state": state}.items()}
+
+        source, target = backend.source(
+            X, y, sample_weight=sample_weight, classes=classes, validate=validate, options=options
+        )
+        if source.n_rows == 0:
+            raise ValueError(
+                f"Found array with 0 sample(s) (shape=(0, {source.n_features})) while a minimum of 1 "
+                f"is required by {type(self).__name__}."
+            )
+        return source, target
+
+    def _read_to_fit(
+        self, backend: Backend, X: Any, y: Any, sample_weight: Any
+    ) -> tuple[Source, Target]:
         """As `_read`, for rows that must suffice for a fit."""
-        source, target, y = self._read(X, y, sample_weight, reset=True)
+        source, target = self._read(backend, X, y, sample_weight, reset=True)
         if len(target.classes) < 2 and not target.multilabel:
             raise ValueError(
                 f"y has one class only, {target.classes.tolist()[0]!r}; a classifier needs "
@@ -186,19 +235,19 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
             )
         if not source.weight_sum() > 0.0:
             raise ValueError("All sample weights are zero: there is nothing to fit.")
-        return source, target, y
+        return source, target
 
     def _statistics(
-        self, backend: Backend, source: ArraySource, reduction: StatisticsReduction
-    ) -> SufficientStatistics:
+        self, backend: Backend, source: Source, reduction: StatisticsReduction, n_groups: int = 0
+    ) -> Any:
+        """Statistics of a source, or a list of those of its groups, if their number is given."""
         start = time.perf_counter()
-        statistics = fold_cached(check_memory(self.memory), backend, reduction, source)
+        fold = partial(fold_cached, check_memory(self.memory), backend)
+        statistics = fold_statistics(fold, reduction, source, n_groups)
         self._say(f"folded {source.n_rows} rows of {source.n_features} features", start)
         return statistics
 
-    def _reduction(
-        self, source: ArraySource, target: Target, **options: Any
-    ) -> StatisticsReduction:
+    def _reduction(self, source: Source, target: Target, **options: Any) -> StatisticsReduction:
         return StatisticsReduction.of(
             source,
             target,
@@ -210,7 +259,7 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
     def _solve(
         self,
         backend: Backend,
-        source: ArraySource,
+        source: Source,
         target: Target,
         alpha: float,
         solver: str,
@@ -232,7 +281,11 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
             if solver in STATISTICS_SOLVERS:
                 if statistics is None:
                     statistics = self._statistics(backend, source, self._reduction(source, target))
-                return self._solve_statistics(statistics, alpha, solver), solver
+                if self.store_statistics:
+                    self.statistics_ = statistics
+                solve = partial(self._solve_statistics, alpha=alpha, solver=solver)
+                (weights,) = backend.map(solve, [statistics])
+                return weights, solver
             return getattr(self, f"_solve_{solver}")(backend, source, target, alpha), solver
         except IllConditioned as error:
             condition = error.condition
@@ -250,8 +303,6 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         self, statistics: SufficientStatistics, alpha: float, solver: str
     ) -> Weights:
         start = time.perf_counter()
-        if self.store_statistics:
-            self.statistics_ = statistics
         system = solvers.NormalEquations(
             statistics, self._problem(), overwrite=not self.store_statistics
         )
@@ -265,24 +316,22 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         self._say(f"solved {statistics.n_features} equations", start)
         return weights
 
-    def _solve_svd(
-        self, backend: Backend, source: ArraySource, target: Target, alpha: float
-    ) -> Weights:
-        spectrum = solvers.fold_spectrum(backend.fold, source, target, self._problem())
-        (weights,) = spectrum.weights([alpha])
+    def _solve_svd(self, backend: Backend, source: Source, target: Target, alpha: float) -> Weights:
+        (weights,) = solvers.fold_path(backend, source, target, self._problem(), [alpha])
         return weights
 
     def _solve_dual(
-        self, backend: Backend, source: ArraySource, target: Target, alpha: float
+        self, backend: Backend, source: Source, target: Target, alpha: float
     ) -> Weights:
-        rows = backend.fold(RowsReduction(), source)
-        return solvers.solve_dual(
-            rows, len(target.classes), target.multilabel, alpha, self._problem()
-        )
+        def solve(rows: list[Block]) -> Weights:
+            return solvers.solve_dual(
+                rows, len(target.classes), target.multilabel, alpha, self._problem()
+            )
 
-    def _solve_cg(
-        self, backend: Backend, source: ArraySource, target: Target, alpha: float
-    ) -> Weights:
+        (weights,) = backend.map(solve, [backend.fold(RowsReduction(), source)])
+        return weights
+
+    def _solve_cg(self, backend: Backend, source: Source, target: Target, alpha: float) -> Weights:
         shift = np.zeros(source.n_features)
         if not source.sparse:
             shift = choose_shift(source.sample(SAMPLE_ROWS))
@@ -334,40 +383,83 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
                 )
             return answer(values[:, 0] if self.coef_.ndim == 1 else values)
 
-        backend = get_backend(self.backend, self.n_jobs)
-        return np.concatenate(backend.map(of_part, range(0, X.shape[0], PART_ROWS)))
+        # Rows are answered where they are: there is nothing to share with other processes.
+        threads = OpenMPBackend(get_backend(self.backend, self.n_jobs).solve_threads())
+        return np.concatenate(threads.map(of_part, range(0, X.shape[0], PART_ROWS)))
 
     def _say(self, what: str, start: float) -> None:
         if self.verbose:
             print(f"[{type(self).__name__}] {what} in {time.perf_counter() - start:.3f} s")
 
 
-def times_class_weights(
-    weights: NDArray[np.float64] | None,
-    class_weight: Any,
-    y: Any,
-    rows: NDArray[np.intp] | None = None,
-) -> NDArray[np.float64] | None:
-    """Weights of rows times those of their classes, checked as they are.
+def class_weights(class_weight: Any, target: Target, source: Source) -> NDArray[np.float64] | None:
+    """Weights of the classes of a source's rows, as scikit-learn understands them.
 
-    Parameters
-    ----------
-    rows : ndarray of int, default=None
-        The rows that "balanced" refers to; others get weight zero.
+    Returns
+    -------
+    ndarray of shape (k,), or (k, 2) for multilabel targets, or None
+        See `Labels.weights`.
+
+    Raises
+    ------
+    ValueError
+        If they name a class that no row has, or are not finite and positive or zero.
     """
     if class_weight is None:
-        return weights
-    at: Any = slice(None) if rows is None else rows
-    product = np.zeros(y.shape[0])
-    product[at] = compute_sample_weight(class_weight, y[at])
-    bad = np.flatnonzero(~(product >= 0.0) | np.isinf(product))
-    if len(bad):
-        raise ValueError(
-            f"class_weight must be finite and not negative; row {bad[0]} gets {product[bad[0]]}."
+        return None
+    counts = source.class_counts(len(target.classes))
+    if not target.multilabel:
+        table = _weights_of(class_weight, target.classes, counts)
+    else:
+        given = [class_weight] * len(counts) if isinstance(class_weight, str) else class_weight
+        if isinstance(given, dict) and len(counts) > 1:
+            raise ValueError(
+                "For multilabel targets, class_weight is a list of dict, one for each label; got one "
+                "dict."
+            )
+        given = [given] if isinstance(given, dict) else given
+        if len(given) != len(counts):
+            raise ValueError(
+                f"class_weight has {len(given)} elements, and there are {len(counts)} labels."
+            )
+        table = np.array(
+            [
+                _weights_of(weight, np.array([0, 1]), np.array([source.n_rows - count, count]))
+                for weight, count in zip(given, counts, strict=True)
+            ]
         )
-    if weights is not None:
-        product *= weights
-    return check_weights(product, len(product))
+    bad = np.argwhere(~(table >= 0.0) | np.isinf(table))
+    if len(bad):
+        label, value = target.classes[bad[0][0]], table[tuple(bad[0])]
+        raise ValueError(
+            f"class_weight must be finite and not negative; class {label!r} gets {value}."
+        )
+    return table
+
+
+def _weights_of(
+    class_weight: Any, classes: NDArray[Any], counts: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """A weight for each class; zero for those without rows."""
+    present, table = counts > 0, np.zeros(len(classes))
+    if isinstance(class_weight, str):
+        table[present] = counts.sum() / (present.sum() * counts[present])
+    else:
+        found = classes[present]
+        table[present] = compute_class_weight(class_weight, classes=found, y=found)
+    return table
+
+
+def described(value: Any) -> str:
+    """An option in words that are the same in every process where it is the same."""
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
+
+
+def _is_empty(rows: Any) -> bool:
+    shape = getattr(rows, "shape", None)
+    return (shape[0] if shape else len(rows) if hasattr(rows, "__len__") else 1) == 0
 
 
 @contextmanager

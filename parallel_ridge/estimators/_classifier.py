@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils.metaestimators import available_if
 
 from parallel_ridge import solvers
-from parallel_ridge.backends import Backend
+from parallel_ridge.backends import Backend, get_backend
 from parallel_ridge.backends.openmp import blas_threads
 from parallel_ridge.estimators._base import (
     ROW_SOLVERS,
@@ -18,13 +19,13 @@ from parallel_ridge.estimators._base import (
     BaseRidgeClassifier,
     check_alpha,
     check_choice,
+    class_weights,
     forget_fit,
-    times_class_weights,
     unchanged_on_error,
 )
 from parallel_ridge.reductions import coefficient_dtype
 from parallel_ridge.solvers import warn_caller
-from parallel_ridge.sources import ArraySource, Target
+from parallel_ridge.sources import Source, Target, agree
 from parallel_ridge.statistics import SufficientStatistics
 
 SOLVERS = STATISTICS_SOLVERS + ROW_SOLVERS
@@ -174,11 +175,11 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
             The estimator stays as it was before the call.
         """
         with unchanged_on_error(self):
-            backend = self._check_options()
+            backend = get_backend(self.backend, self.n_jobs, X)
+            backend.gather(self._check_options)
             forget_fit(self)
-            source, target, y = self._read_to_fit(X, y, sample_weight)
-            weights = times_class_weights(source.weights, self.class_weight, y)
-            source = source.take(None, weights)
+            source, target = self._read_to_fit(backend, X, y, sample_weight)
+            source = source.reweighted(class_weights(self.class_weight, target, source))
             self.classes_ = target.classes
             start = time.perf_counter()
             with blas_threads(backend.solve_threads()):
@@ -225,41 +226,35 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
             The estimator, statistics included, stays as it was before the call.
         """
         with unchanged_on_error(self):
-            backend = self._check_options()
-            if isinstance(self.class_weight, str):
-                raise ValueError(
-                    "class_weight='balanced' is not supported in partial_fit: later rows change the "
-                    "balance. Pass the weights of the classes as a dict, or sample_weight."
-                )
+            backend = get_backend(self.backend, self.n_jobs, X)
             before = getattr(self, "statistics_", None)
+            found = backend.gather(lambda: self._check_batch(classes))
+            agree("classes", [None if some is None else some.tolist() for some in found])
+            declared = found[0]
             if before is None and hasattr(self, "coef_"):
                 warn_caller(
                     "The earlier fit kept no statistics, so partial_fit starts anew from these rows "
                     "alone: to go on from a fit, set store_statistics=True before it.",
                     UserWarning,
                 )
-            declared = getattr(self, "_declared_classes", None)
-            if classes is not None:
-                given = np.unique(np.asarray(classes))
-                known = declared if before is None else self.classes_
-                if known is not None and not np.array_equal(given, known):
-                    raise ValueError(
-                        f"classes={given.tolist()} differ from those of earlier calls, "
-                        f"{known.tolist()}."
-                    )
-                declared = given
-            source, target, y = self._read(
-                X, y, sample_weight, reset=before is None, classes=declared
+            seen = None if before is None else (before.n_samples, before.classes.tolist())
+            source, target = self._read(
+                backend,
+                X,
+                y,
+                sample_weight,
+                reset=before is None,
+                classes=declared,
+                state=seen,
             )
             class_weight = self._batch_weight(source, target)
-            source = source.take(None, times_class_weights(source.weights, class_weight, y))
+            source = source.reweighted(class_weights(class_weight, target, source))
             shift = None if before is None or before.exact else before.shift
             reduction = self._reduction(source, target, shift=shift)
             statistics = backend.fold(reduction, source)
             self._declared_classes = declared
-            self._fit_statistics(
-                backend, statistics if before is None else before + statistics, keep=True
-            )
+            statistics = statistics if before is None else before + statistics
+            self._fit_statistics(statistics, keep=True, mapping=backend.map)
         return self
 
     def fit_statistics(self, statistics: SufficientStatistics) -> Self:
@@ -282,7 +277,7 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
             rows.
         """
         with unchanged_on_error(self):
-            backend = self._check_options()
+            self._check_options()
             if not isinstance(statistics, SufficientStatistics):
                 raise TypeError(
                     f"statistics must be SufficientStatistics; got {type(statistics).__name__}."
@@ -301,24 +296,45 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
             self.n_features_in_ = statistics.n_features
             if statistics.feature_names is not None:
                 self.feature_names_in_ = statistics.feature_names
-            self._fit_statistics(backend, statistics, keep=self.store_statistics)
+            self._fit_statistics(statistics, keep=self.store_statistics)
         return self
 
-    def _check_options(self) -> Backend:
+    def _check_options(self) -> None:
         check_alpha(self.alpha)
         check_choice("solver", self.solver, SOLVERS)
-        return super()._check_options()
+        super()._check_options()
 
-    def _batch_weight(self, source: ArraySource, target: Target) -> Any:
+    def _check_batch(self, classes: Any) -> Any:
+        """Check options and classes of a partial_fit; the classes that were ever declared."""
+        self._check_options()
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                "class_weight='balanced' is not supported in partial_fit: later rows change the "
+                "balance. Pass the weights of the classes as a dict, or sample_weight."
+            )
+        declared = getattr(self, "_declared_classes", None)
+        if classes is None:
+            return declared
+        given = np.unique(np.asarray(classes))
+        known = self.classes_ if hasattr(self, "statistics_") else declared
+        if known is not None and not np.array_equal(given, known):
+            raise ValueError(
+                f"classes={given.tolist()} differ from those of earlier calls, {known.tolist()}."
+            )
+        return given
+
+    def _batch_weight(self, source: Source, target: Target) -> Any:
         """Weights of the classes that a batch has: scikit-learn refuses those of others."""
         if not isinstance(self.class_weight, dict) or target.multilabel:
             return self.class_weight
-        found = set(target.classes[np.unique(source.labels.codes)].tolist())
+        counts = source.class_counts(len(target.classes))
+        found = set(target.classes[counts > 0].tolist())
         return {label: w for label, w in self.class_weight.items() if label in found}
 
     def _fit_statistics(
-        self, backend: Backend, statistics: SufficientStatistics, keep: bool
+        self, statistics: SufficientStatistics, keep: bool, mapping: Callable[..., Any] = map
     ) -> None:
+        """Fit to statistics; `mapping` is the backend's if all processes solve together."""
         if statistics.n_classes < 2 and not statistics.multilabel:
             raise ValueError(
                 f"The rows have one class only, {statistics.classes.tolist()}; a classifier needs at "
@@ -326,10 +342,12 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
             )
         if not statistics.weight_sum > 0:
             raise ValueError("The statistics hold no rows with a positive weight.")
-        with blas_threads(backend.solve_threads()):
-            (weights,), self.solver_ = solvers.solve_path(
-                statistics, [self.alpha], self._problem(), self.solver
-            )
+
+        def solve(statistics: SufficientStatistics) -> Any:
+            return solvers.solve_path(statistics, [self.alpha], self._problem(), self.solver)
+
+        with blas_threads(get_backend(self.backend, self.n_jobs).solve_threads()):
+            (((weights,), self.solver_),) = mapping(solve, [statistics])
         self.classes_ = statistics.classes
         if keep:
             self.statistics_ = statistics

@@ -11,30 +11,29 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.metaestimators import available_if
 
-from parallel_ridge.backends import Backend
+from parallel_ridge.backends import Backend, get_backend
 from parallel_ridge.backends.openmp import blas_threads
 from parallel_ridge.estimators._base import (
     LARGEST_SYSTEM,
     BaseRidgeClassifier,
     check_alpha,
     check_flag,
+    class_weights,
     forget_fit,
-    times_class_weights,
     unchanged_on_error,
 )
 from parallel_ridge.model_selection import (
     Scoring,
     Search,
     Searcher,
-    Split,
+    Splits,
     log_probabilities,
-    make_splits,
     probabilities,
 )
 from parallel_ridge.progress import progress
 from parallel_ridge.reductions import coefficient_dtype
 from parallel_ridge.solvers import warn_caller
-from parallel_ridge.sources import ArraySource
+from parallel_ridge.sources import Source
 
 
 def _has_probabilities(estimator: ParallelRidgeClassifierCV) -> bool:
@@ -223,10 +222,10 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
             goes through, with the penalty and the split added to its message.
         """
         with unchanged_on_error(self):
-            backend = self._check_options()
-            alphas = self._check_alphas()
+            backend = get_backend(self.backend, self.n_jobs, X)
+            alphas = backend.gather(self._check_alphas)[0]
             forget_fit(self)
-            source, target, y = self._read_to_fit(X, y, sample_weight)
+            source, target = self._read_to_fit(backend, X, y, sample_weight)
             scoring = Scoring.of(
                 self.scoring,
                 self,
@@ -240,7 +239,7 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
                     UserWarning,
                 )
             self.classes_ = target.classes
-            weighted = source.take(None, times_class_weights(source.weights, self.class_weight, y))
+            weighted = source.reweighted(class_weights(self.class_weight, target, source))
             if min(source.n_rows, source.n_features) > LARGEST_SYSTEM:
                 raise ValueError(
                     f"A search needs matrices of {source.n_features} x {source.n_features} numbers, "
@@ -257,18 +256,19 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
             )
             searcher = Searcher(
                 backend=backend,
-                statistics=lambda some: self._statistics(backend, some, reduction),
+                statistics=lambda some, n_groups=0: self._statistics(
+                    backend, some, reduction, n_groups
+                ),
                 source=weighted,
-                score_weights=source.weights,
+                scored=source,
                 target=target,
                 alphas=alphas,
                 problem=self._problem(),
                 scoring=scoring,
-                y=y,
                 progress=self._progress,
             )
             with blas_threads(backend.solve_threads()):
-                search = self._search(searcher, source, groups)
+                search = self._search(searcher, y, groups)
                 self._keep(search)
                 start = time.perf_counter()
                 weights, self.solver_ = self._solve(
@@ -327,7 +327,7 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
         values = self.decision_function(X)
         return log_probabilities(values, self.probability_scale_, self._multilabel)
 
-    def _check_options(self) -> Backend:
+    def _check_options(self) -> None:
         for name in ("store_cv_results", "probability"):
             check_flag(name, getattr(self, name))
         if self.store_cv_results and self.cv is not None:
@@ -337,9 +337,11 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
             )
         if isinstance(self.cv, Integral) and self.cv < 2:
             raise ValueError(f"cv={self.cv!r} is too few folds; at least 2 are needed.")
-        return super()._check_options()
+        super()._check_options()
 
     def _check_alphas(self) -> list[float]:
+        """Check all options; the penalties."""
+        self._check_options()
         try:
             alphas = [
                 check_alpha(alpha) for alpha in np.atleast_1d(np.asarray(self.alphas)).tolist()
@@ -357,17 +359,18 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
     def _progress(self, items: Sequence[Any], what: str) -> Iterable[Any]:
         return progress(items, what, show=bool(self.verbose))
 
-    def _search(self, searcher: Searcher, source: ArraySource, groups: Any) -> Search:
+    def _search(self, searcher: Searcher, y: Any, groups: Any) -> Search:
         start = time.perf_counter()
         if self.cv is None:
             search = searcher.leave_one_out()
-            self.n_splits_ = source.n_rows
+            self.n_splits_ = searcher.source.n_rows
         else:
-            splits = make_splits(self.cv, searcher.y, groups)
 
-            def balance(split: Split) -> NDArray[np.float64] | None:
-                return times_class_weights(source.weights, "balanced", searcher.y, split.train)
+            def balance(training: Source) -> Source:
+                table = class_weights(self.class_weight, searcher.target, training)
+                return training.reweighted(table)
 
+            splits = Splits.of(searcher.backend, searcher.source, self.cv, y, groups)
             balanced = isinstance(self.class_weight, str)
             search = searcher.over_splits(splits, balance if balanced else None)
             self.n_splits_ = len(splits)

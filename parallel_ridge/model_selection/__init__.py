@@ -2,14 +2,13 @@
 
 from parallel_ridge.model_selection._scoring import Scoring, log_probabilities, probabilities
 from parallel_ridge.model_selection._search import Search, Searcher
-from parallel_ridge.model_selection._splits import Split, make_splits
+from parallel_ridge.model_selection._splits import Splits
 
 __all__ = [
     "Scoring",
     "Search",
     "Searcher",
-    "Split",
+    "Splits",
     "log_probabilities",
-    "make_splits",
     "probabilities",
 ]

@@ -16,17 +16,21 @@ from scipy.linalg import blas
 from parallel_ridge import solvers
 from parallel_ridge.backends import Backend
 from parallel_ridge.model_selection._scoring import Scoring, fit_scale, where
-from parallel_ridge.model_selection._splits import Split, alike, terms
+from parallel_ridge.model_selection._splits import Splits, terms
 from parallel_ridge.reductions import (
     ConfusionReduction,
     DecisionReduction,
     Decisions,
+    GroupedReduction,
+    HeldOut,
     LeaveOneOutDecisions,
     PathDecisions,
+    Reduction,
     RowsReduction,
     SquaredErrorReduction,
     StatisticsReduction,
     coefficient_dtype,
+    fold_statistics,
 )
 from parallel_ridge.solvers import (
     IllConditioned,
@@ -37,7 +41,7 @@ from parallel_ridge.solvers import (
     n_targets,
     warn_caller,
 )
-from parallel_ridge.sources import ArraySource, Target
+from parallel_ridge.sources import Block, Source, Target
 from parallel_ridge.statistics import SufficientStatistics, as_float
 
 # Decision values of all held-out rows that are kept at a time, in numbers.
@@ -45,8 +49,8 @@ HELD_VALUES = 2**23
 # Decision value of a class that a training set lacks: below all others, and harmless to scorers.
 NEVER = -1e9
 
-Balance = Callable[[Split], NDArray[np.float64] | None]
-Part = tuple[Decisions, ArraySource]  # rows, and what gives their held-out decision values
+Balance = Callable[[Source], Source]
+Make = Callable[[Decisions], Reduction[Any, Any]]
 
 
 @dataclass
@@ -59,8 +63,8 @@ class Path:
     intercepts : ndarray of shape (p, t)
     absent : ndarray of int
         Classes without a training row.
-    source : ArraySource
-        The rows in the coordinates of the weights.
+    scored : Source
+        All rows in the coordinates of the weights, with the weights of scores.
     seconds : float
     test : SufficientStatistics, or None
         Of the test set, for scores that come from them. Not where training was ill-conditioned: the
@@ -70,7 +74,7 @@ class Path:
     coefs: NDArray[np.float64]
     intercepts: NDArray[np.float64]
     absent: NDArray[np.intp]
-    source: ArraySource
+    scored: Source
     seconds: float
     test: SufficientStatistics | None
 
@@ -83,8 +87,9 @@ class Search:
     ----------
     searcher : Searcher
         Which made it.
-    parts_of : callable
-        ``parts_of(penalties)``: held-out rows and what gives their decision values.
+    fold : callable
+        ``fold(penalties, make)``: value of each test set (of all rows, for leave-one-out), of the
+        reduction that ``make`` makes from what gives their decision values.
     scores : ndarray of shape (splits, p)
         A single row for leave-one-out.
     fit_seconds, score_seconds : ndarray of shape (splits, p)
@@ -97,7 +102,7 @@ class Search:
     """
 
     searcher: Searcher
-    parts_of: Callable[[Sequence[int]], list[Part]]
+    fold: Callable[[Sequence[int], Make], list[Any]]
     scores: NDArray[np.float64]
     fit_seconds: NDArray[np.float64]
     score_seconds: NDArray[np.float64]
@@ -112,15 +117,14 @@ class Search:
 
     def held_out(self, j: int) -> NDArray[Any]:
         """Held-out decision values of one penalty, shape (n, t)."""
-        values = self.searcher.held_out(self.parts_of([j]))
-        return np.concatenate(values)[:, 0]
+        held = self.searcher.held_out(self.fold, [j])
+        return HeldOut.join(held).values[:, 0]
 
     def scale(self, j: int) -> float:
         """The factor of the decision values of one penalty that makes probabilities."""
         if self.scales is not None:
             return float(self.scales[j])
-        parts = self.parts_of([j])
-        return self.searcher.fit_scales(parts, self.searcher.held_out(parts))[0]
+        return self.searcher.fit_scales(self.searcher.held_out(self.fold, [j]))[0]
 
     @property
     def best(self) -> int:
@@ -166,30 +170,28 @@ class Searcher:
     ----------
     backend : Backend
     statistics : callable
-        ``statistics(source)``: sufficient statistics of some of the rows.
-    source : ArraySource
+        ``statistics(source, n_groups)``: sufficient statistics of some of the rows, or a list of those
+        of their groups, if a number is given.
+    source : Source
         All rows, with the weights that fits use.
-    score_weights : ndarray of shape (n,), or None
-        Weights that test rows have in scores.
+    scored : Source
+        All rows, with the weights that scores use.
     target : Target
     alphas : list of float
     problem : Problem
     scoring : Scoring
-    y : array
-        The labels as they were given.
     progress : callable
         Wraps an iterable of steps.
     """
 
     backend: Backend
-    statistics: Callable[[ArraySource], SufficientStatistics]
-    source: ArraySource
-    score_weights: NDArray[np.float64] | None
+    statistics: Callable[..., Any]
+    source: Source
+    scored: Source
     target: Target
     alphas: list[float]
     problem: Problem
     scoring: Scoring
-    y: Any
     progress: Callable[[Sequence[Any], str], Iterable[Any]]
 
     def leave_one_out(self) -> Search:
@@ -201,14 +203,12 @@ class Searcher:
         spectrum = self._spectrum(total)
         fit_seconds = (time.perf_counter() - start) / len(self.alphas)
 
-        def parts_of(some: Sequence[int]) -> list[Part]:
+        def fold(some: Sequence[int], make: Make) -> list[Any]:
             intercept = self.problem.fit_intercept
-            weights = self.source.weights
-            n_rows = self.source.n_rows if weights is None else int(np.count_nonzero(weights))
             decisions = LeaveOneOutDecisions(
                 spectrum.axes,
                 spectrum.means,
-                spectrum.leverages([self.alphas[j] for j in some], n_rows),
+                spectrum.leverages([self.alphas[j] for j in some], self.source.positive_rows()),
                 spectrum.rotated,
                 spectrum.target_means if intercept else np.zeros(len(spectrum.target_means)),
                 self._targets,
@@ -216,14 +216,15 @@ class Searcher:
                 1.0 / spectrum.weight_sum if intercept else 0.0,
                 self._dtype,
             )
-            return [(decisions, self.source)]
+            return [self.backend.fold(make(decisions), self.source)]
 
         start = time.perf_counter()
         scales = None
         if self.scoring.kind == "errors":
-            scores, deviations = self._left_out_errors(*parts_of(range(len(self.alphas)))[0])
+            (errors,) = fold(range(len(self.alphas)), self._squared_errors)
+            scores, deviations = self._left_out_scores(errors)
         else:
-            scores, scales = self._scores(parts_of)
+            scores, scales = self._scores(fold, self.source.weighted)
             deviations = np.full(len(self.alphas), np.nan)
             if self.scoring.name == "accuracy":  # the mean of a score of 0 or 1 for each row
                 deviations = np.sqrt(scores[0] * (1.0 - scores[0]))
@@ -231,7 +232,7 @@ class Searcher:
         score_seconds = np.full(shape, (time.perf_counter() - start) / len(self.alphas))
         return Search(
             self,
-            parts_of,
+            fold,
             scores.reshape(shape),
             np.full(shape, fit_seconds),
             score_seconds,
@@ -240,57 +241,67 @@ class Searcher:
             total,
         )
 
-    def over_splits(self, splits: Sequence[Split], balance: Balance | None = None) -> Search:
+    def over_splits(self, splits: Splits, balance: Balance | None = None) -> Search:
         """Search by the scores of test sets.
 
         Parameters
         ----------
-        splits : sequence of Split
+        splits : Splits
         balance : callable, default=None
-            ``balance(split)``: weights of rows, where they depend on the training set.
+            ``balance(source)``: a training set with the weights of its classes, where these depend on
+            it.
         """
-        for i, split in enumerate(splits):
-            self._check_weights(i, split, balance)
+        if self.source.weighted or self.scored.weighted:
+            self._check_weights(splits, balance)
         total = None
         if self.source.n_rows >= self.source.n_features:
             paths, total = self._paths(splits, balance)
         elif self.problem.standardize:  # features are scaled by each training set anew
             paths = [
                 path
-                for i, split in enumerate(splits)
-                for path in self._in_row_coordinates(split, balance)._paths([split], balance, i)[0]
+                for i in range(len(splits))
+                for path in self._in_row_coordinates(self._training(splits, i, balance))._paths(
+                    splits.only(i), balance, i
+                )[0]
             ]
         else:
             paths, _ = self._in_row_coordinates()._paths(splits, balance)
 
-        def parts_of(some: Sequence[int]) -> list[Part]:
-            parts: list[Part] = []
-            for path, split in zip(paths, splits, strict=True):
-                coefs, intercepts = path.coefs[some].copy(), path.intercepts[some].copy()
-                if self.target.multilabel or not len(path.absent):
-                    pass
-                elif intercepts.shape[1] > 1:
-                    intercepts[:, path.absent] = NEVER
-                    coefs[:, path.absent] = 0.0
-                else:  # one class is left, which all rows are predicted as
-                    intercepts[:], coefs[:] = 1.0 - 2.0 * path.absent, 0.0
-                decisions = PathDecisions(coefs.astype(self._dtype), intercepts.astype(self._dtype))
-                parts.append((decisions, path.source.take(split.test, self.score_weights)))
-            return parts
+        def decisions_of(path: Path, some: Sequence[int]) -> Decisions:
+            coefs, intercepts = path.coefs[some].copy(), path.intercepts[some].copy()
+            if self.target.multilabel or not len(path.absent):
+                pass
+            elif intercepts.shape[1] > 1:
+                intercepts[:, path.absent] = NEVER
+                coefs[:, path.absent] = 0.0
+            else:  # one class is left, which all rows are predicted as
+                intercepts[:], coefs[:] = 1.0 - 2.0 * path.absent, 0.0
+            return PathDecisions(coefs.astype(self._dtype), intercepts.astype(self._dtype))
+
+        def fold(some: Sequence[int], make: Make) -> list[Any]:
+            reductions = [make(decisions_of(path, some)) for path in paths]
+            scored, tested = paths[0].scored, splits.tested
+            if tested is not None and all(path.scored is scored for path in paths):
+                groups = scored.grouped(splits.group, tested)
+                return self.backend.fold(GroupedReduction(reductions), groups)
+            steps = list(zip(paths, reductions, strict=True))
+            return [
+                self.backend.fold(reduction, splits.testing(path.scored, i))
+                for i, (path, reduction) in enumerate(self.progress(steps, "test sets"))
+            ]
 
         shape = (len(splits), len(self.alphas))
         start = time.perf_counter()
         scales = None
         if self.scoring.kind == "errors":
-            pairs = zip(paths, splits, strict=True)
-            scores = np.array([self._errors_of(path, split) for path, split in pairs])
+            scores = self._errors_of(paths, splits)
         else:
-            scores, scales = self._scores(parts_of)
+            scores, scales = self._scores(fold, self.scored.weighted)
         score_seconds = np.full(shape, (time.perf_counter() - start) / scores.size)
         fit_seconds = np.array([[path.seconds] * len(self.alphas) for path in paths])
         return Search(
             self,
-            parts_of,
+            fold,
             scores,
             fit_seconds / len(self.alphas),
             score_seconds,
@@ -301,89 +312,88 @@ class Searcher:
 
     # ------------------------------------------------------------------------------------ weights
 
+    def _training(self, splits: Splits, i: int, balance: Balance | None) -> Source:
+        """A training set, with the weights that its fit uses."""
+        if balance is None:
+            return splits.training(self.source, i)
+        return balance(splits.training(self.scored, i))
+
     def _paths(
-        self, splits: Sequence[Split], balance: Balance | None, first: int = 0
+        self, splits: Splits, balance: Balance | None, first: int = 0
     ) -> tuple[list[Path], SufficientStatistics | None]:
         """Weights of each split, and the statistics of all rows if they come for nothing.
 
         Messages number the splits from ``first``.
         """
         start = time.perf_counter()
-        n, d = self.source.n_rows, self.source.n_features
-        # Groups are worth their Gram matrices while these take no more memory than the rows do.
-        group = alike(splits, n, 64 + 4 * n // d) if balance is None else None
-
-        def training(split: Split) -> ArraySource:
-            weights = balance(split) if balance else self.source.weights
-            return self.source.take(split.train, weights)
-
-        total = None
-        if group is None:
-            items = [[self.statistics(training(s))] for s in self.progress(splits, "training sets")]
-        else:
-            order = np.argsort(group, kind="stable")
-            pieces = np.split(order, np.cumsum(np.bincount(group))[:-1])
-            parts = [
-                self.statistics(self.source.take(rows, self.source.weights))
-                for rows in self.progress(pieces, "groups of rows")
-            ]
+        total = parts = None
+        if balance is None and splits.rows is None:
+            grouped = self.source.grouped(splits.group, range(splits.n_groups))
+            parts = self.statistics(grouped, splits.n_groups)
             total = SufficientStatistics.sum(parts)
-            items = terms(parts, [np.unique(group[split.train]).tolist() for split in splits])
+            items = terms(parts, splits.train)
+        else:
+            items = [
+                [self.statistics(self._training(splits, i, balance))]
+                for i in self.progress(range(len(splits)), "training sets")
+            ]
         shared = (time.perf_counter() - start) / len(splits)
         solve = partial(_solve_path, problem=self.problem, alphas=self.alphas)
 
         paths = []
-        found = self.backend.map(solve, items)
-        outcomes = zip(splits, found, strict=True)
-        for i, (split, (path, seconds, counts)) in enumerate(outcomes, start=first):
+        for i, (path, seconds, counts) in enumerate(self.backend.map(solve, items)):
             stable = not isinstance(path, float)
             if isinstance(path, float):
-                self._warn_ill_conditioned(f"split {i}", path)
-                spectrum = solvers.fold_spectrum(
-                    self.backend.fold, training(split), self.target, self.problem
+                self._warn_ill_conditioned(f"split {first + i}", path)
+                training = self._training(splits, i, balance)
+                path = solvers.fold_path(
+                    self.backend, training, self.target, self.problem, self.alphas
                 )
-                path = spectrum.weights(self.alphas)
             absent = np.flatnonzero(counts == 0)
             if len(absent) and not self.target.multilabel:
                 warn_caller(
-                    f"The training set of split {i} has no row of class "
+                    f"The training set of split {first + i} has no row of class "
                     f"{self.target.classes[absent].tolist()}: none of its test rows is predicted as "
                     "that. Use fewer or stratified splits.",
                     UserWarning,
                 )
             test = None
             if self.scoring.kind == "errors" and stable:
-                if group is None or self.source.weights is not self.score_weights:
-                    test = self.statistics(self.source.take(split.test, self.score_weights))
+                if parts is None or self.source is not self.scored:
+                    test = self.statistics(splits.testing(self.scored, i))
                 else:
-                    groups = np.unique(group[split.test]).tolist()
-                    test = SufficientStatistics.sum(parts[j] for j in groups)
+                    test = SufficientStatistics.sum(parts[j] for j in splits.test[i])
             coefs = np.array([weights.coef for weights in path])
             intercepts = np.array([weights.intercept for weights in path])
-            paths.append(Path(coefs, intercepts, absent, self.source, seconds + shared, test))
+            paths.append(Path(coefs, intercepts, absent, self.scored, seconds + shared, test))
         return paths, total
 
-    def _check_weights(self, i: int, split: Split, balance: Balance | None) -> None:
-        weights = balance(split) if balance else self.source.weights
-        for name, rows, some in (
-            ("training", split.train, weights),
-            ("test", split.test, self.score_weights),
-        ):
-            if some is not None and not some[rows].any():
-                raise ValueError(f"The sample weights of the {name} set of split {i} are all zero.")
+    def _check_weights(self, splits: Splits, balance: Balance | None) -> None:
+        for i in range(len(splits)):
+            for name, rows in (
+                ("training", self._training(splits, i, balance)),
+                ("test", splits.testing(self.scored, i)),
+            ):
+                if not rows.weight_sum() > 0.0:
+                    raise ValueError(
+                        f"The sample weights of the {name} set of split {i} are all zero."
+                    )
 
     def _spectrum(self, statistics: SufficientStatistics) -> Spectrum:
-        system = NormalEquations(statistics, self.problem)
         smallest = min(self.alphas)
-        if system.condition_bound(smallest) <= system.search_limit:
-            return system.spectrum(overwrite=True)
-        try:
+
+        def solve(statistics: SufficientStatistics) -> Spectrum:
+            system = NormalEquations(statistics, self.problem)
+            if system.condition_bound(smallest) <= system.search_limit:
+                return system.spectrum(overwrite=True)
             return system.spectrum_of_factor(smallest)
+
+        try:
+            return self.backend.map(solve, [statistics])[0]
         except IllConditioned as error:
             condition = error.condition
-        del system
         self._warn_ill_conditioned("leave-one-out", condition)
-        return solvers.fold_spectrum(self.backend.fold, self.source, self.target, self.problem)
+        return solvers.fold_spectrum(self.backend, self.source, self.target, self.problem)
 
     def _warn_ill_conditioned(self, what: str, condition: float) -> None:
         warn_caller(
@@ -393,31 +403,30 @@ class Searcher:
             solvers.IllConditionedWarning,
         )
 
-    def _in_row_coordinates(
-        self, split: Split | None = None, balance: Balance | None = None
-    ) -> Searcher:
+    def _in_row_coordinates(self, scale: Source | None = None) -> Searcher:
         """The same search where n < d, on rows of n coordinates instead of d features.
 
-        A rotation changes neither distances nor penalties, so scores are the same. Given a split,
-        its training set decides how features are scaled.
+        A rotation changes neither distances nor penalties, so scores are the same. Features are
+        scaled by all rows, or by those that are given.
         """
-        weights = self.source.weights
-        if split is not None:
-            chosen = np.bincount(split.train, minlength=self.source.n_rows).astype(np.float64)
-            weights = balance(split) if balance else weights
-            weights = chosen if weights is None else weights * chosen
-        penalty = self.problem.penalty(
-            min(self.alphas), 1.0 if weights is None else float(weights[weights > 0].min())
-        )
-        rows = solvers.row_coordinates(
-            self.backend.fold(RowsReduction(), self.source), weights, self.problem, penalty
-        )
-        source = ArraySource(rows, self.source.labels, self.source.weights)
+        rows = self.source if scale is None else scale.among_all()
+        blocks = self.backend.fold(RowsReduction(), rows)
+
+        def solve(blocks: list[Block]) -> NDArray[np.float64]:
+            weights = solvers.block_weights(blocks)
+            penalty = self.problem.penalty(min(self.alphas), float(weights[weights > 0].min()))
+            return solvers.row_coordinates(blocks, weights, self.problem, penalty)
+
+        (coordinates,) = self.backend.map(solve, [blocks])
+        source = self.source.with_rows(coordinates)
         reduction = StatisticsReduction.of(source, self.target, centre=self.problem.fit_intercept)
         return replace(
             self,
             source=source,
-            statistics=lambda some: self.backend.fold(reduction, some),
+            scored=source if self.scored is self.source else self.scored.with_rows(coordinates),
+            statistics=lambda some, n_groups=0: fold_statistics(
+                self.backend.fold, reduction, some, n_groups
+            ),
             problem=replace(self.problem, standardize=False),
         )
 
@@ -431,40 +440,36 @@ class Searcher:
     def _targets(self) -> slice:
         return n_targets(len(self.target.classes), self.target.multilabel)
 
-    def held_out(self, parts: Sequence[Part]) -> list[NDArray[Any]]:
-        """Held-out decision values of each part, shape (m, p, t)."""
-        return [
-            np.concatenate(self.backend.fold(DecisionReduction(decisions), source))
-            for decisions, source in parts
-        ]
+    def held_out(
+        self, fold: Callable[[Sequence[int], Make], list[Any]], some: Sequence[int]
+    ) -> list[HeldOut]:
+        """Held-out decision values of each test set, of some of the penalties."""
+        return [HeldOut.join(parts) for parts in fold(some, DecisionReduction)]
 
-    def fit_scales(self, parts: Sequence[Part], held: Sequence[NDArray[Any]]) -> list[float]:
+    def fit_scales(self, held: Sequence[HeldOut]) -> list[float]:
         """The factor of held-out decision values that makes probabilities, for each penalty."""
-        values, labels, weights = np.concatenate(held), [], []
-        for _, source in parts:
-            labels.append(source.row_labels().indicator(len(self.target.classes)))
-            row_weights = source.row_weights()
-            weights.append(np.ones(source.n_rows) if row_weights is None else row_weights)
-        targets = np.concatenate(labels)[:, self._targets]
+        rows = HeldOut.join(held)
+        targets = rows.labels.indicator(len(self.target.classes))[:, self._targets]
+        weights = np.ones(len(targets)) if rows.weights is None else rows.weights
         return [
-            fit_scale(values[:, j], targets, np.concatenate(weights), self.target.multilabel)
-            for j in range(values.shape[1])
+            fit_scale(rows.values[:, j], targets, weights, self.target.multilabel)
+            for j in range(rows.values.shape[1])
         ]
 
     def _scores(
-        self, parts_of: Callable[[Sequence[int]], list[Part]]
+        self, fold: Callable[[Sequence[int], Make], list[Any]], weighted: bool
     ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-        """Scores of shape (parts, p), and the factors of probabilities if they needed them."""
+        """Scores of shape (test sets, p), and the factors of probabilities if they needed them."""
         if self.scoring.kind == "labels":
-            k = len(self.target.classes)
-            parts = parts_of(range(len(self.alphas)))
-            scores = np.empty((len(parts), len(self.alphas)))
-            for i, (decisions, source) in enumerate(self.progress(parts, "scores")):
-                weighted = source.weighted and self.scoring.weighted
-                counts = self.backend.fold(ConfusionReduction(decisions, k, weighted), source)
-                for j, alpha in enumerate(self.alphas):
-                    with where(f"in scoring alpha={alpha:g} on split {i}"):
-                        scores[i, j] = self.scoring.of_counts(counts[j], self.target)
+            k, weighted = len(self.target.classes), weighted and self.scoring.weighted
+            counts = fold(
+                range(len(self.alphas)),
+                lambda decisions: ConfusionReduction(decisions, k, weighted),
+            )
+            scores = np.empty((len(counts), len(self.alphas)))
+            for i, j in np.ndindex(scores.shape):
+                with where(f"in scoring alpha={self.alphas[j]:g} on split {i}"):
+                    scores[i, j] = self.scoring.of_counts(counts[i][j], self.target)
             return scores, None
         t = len(range(len(self.target.classes))[self._targets])
         size = max(1, HELD_VALUES // (self.source.n_rows * t))
@@ -472,50 +477,57 @@ class Searcher:
         columns, scales = [], []
         for first in self.progress(starts, "scores"):
             some = range(first, min(first + size, len(self.alphas)))
-            parts = parts_of(some)
-            held = self.held_out(parts)
+            held = self.held_out(fold, some)
             if self.scoring.needs_scale:
-                scales += self.fit_scales(parts, held)
+                scales += self.fit_scales(held)
             for j, number in enumerate(some):
                 column = []
-                for i, ((_, source), values) in enumerate(zip(parts, held, strict=True)):
-                    y = self.y if source.rows is None else self.y[source.rows]
+                for i, rows in enumerate(held):
                     with where(f"in scoring alpha={self.alphas[number]:g} on split {i}"):
                         column.append(
                             self.scoring.of_values(
-                                values[:, j],
-                                y,
+                                rows.values[:, j],
+                                self.target.decode(rows.labels),
                                 self.target,
-                                source.row_weights() if self.scoring.weighted else None,
+                                rows.weights if self.scoring.weighted else None,
                                 scales[number] if scales else None,
                             )
                         )
                 columns.append(column)
         return np.array(columns).T, np.array(scales) if scales else None
 
-    def _left_out_errors(
-        self, decisions: Decisions, source: ArraySource
+    def _left_out_scores(
+        self, errors: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Scores of squared errors for each penalty, and their deviations over rows."""
-        sums = self._squared_errors(decisions, source)
-        n, weights = source.n_rows, source.row_weights()
+        n, sums = self.source.n_rows, errors[:-1]
         # Named scores are averages by weight, as scikit-learn's; its own default is one over rows.
-        size = float(n) if weights is None or self.scoring.name is None else float(weights.sum())
-        scores = self._error_scores(sums[:, :-1], size, self._total_squares(source))
+        size = float(n) if self.scoring.name is None else float(errors[-1, -1])
+        scores = self._error_scores(sums[:, :-1], size, _total_squares(errors[-1]))
         if self.scoring.name not in (None, "neg_mean_squared_error"):
             return scores, np.full(len(scores), np.nan)
         means = sums[:, :-1].mean(axis=1) / n
         variances = np.maximum(sums[:, -1] / n - means**2, 0.0)
         return scores, np.sqrt(variances) * (n / size)
 
-    def _errors_of(self, path: Path, split: Split) -> NDArray[np.float64]:
-        """Scores of squared errors on a test set, from its statistics alone if they suffice."""
+    def _errors_of(self, paths: Sequence[Path], splits: Splits) -> NDArray[np.float64]:
+        """Scores of squared errors on test sets, from their statistics alone if they suffice."""
+        scores = np.empty((len(paths), len(self.alphas)))
+        stable = [i for i, path in enumerate(paths) if path.test is not None]
+        found = self.backend.map(self._errors_of_statistics, [paths[i] for i in stable])
+        scores[stable] = np.array(found).reshape(len(stable), len(self.alphas))
+        for i, path in enumerate(paths):
+            if path.test is None:
+                reduction = self._squared_errors(PathDecisions(path.coefs, path.intercepts))
+                errors = self.backend.fold(reduction, splits.testing(path.scored, i))
+                scores[i] = self._error_scores(
+                    errors[:-1, :-1], float(errors[-1, -1]), _total_squares(errors[-1])
+                )
+        return scores
+
+    def _errors_of_statistics(self, path: Path) -> NDArray[np.float64]:
         test, coefs, intercepts = path.test, path.coefs, path.intercepts
-        if test is None:
-            source = path.source.take(split.test, self.score_weights)
-            sums = self._squared_errors(PathDecisions(coefs, intercepts), source)
-            totals = self._total_squares(source)
-            return self._error_scores(sums[:, :-1], source.weight_sum(), totals)
+        assert test is not None
         # About its means, so that nothing cancels.
         shift = test.shift + test.feature_sums / test.n_samples
         test = test.reshift(np.rint(shift) if test.exact else shift)
@@ -536,18 +548,8 @@ class Searcher:
         )
         return self._error_scores(np.maximum(errors, 0.0), n, n - coded**2 / n)
 
-    def _squared_errors(self, decisions: Decisions, source: ArraySource) -> NDArray[np.float64]:
-        k = len(self.target.classes)
-        return self.backend.fold(SquaredErrorReduction(decisions, k, self._targets), source)
-
-    def _total_squares(self, source: ArraySource) -> NDArray[np.float64]:
-        """Sums of squares of the targets about their means."""
-        labels = source.row_labels().indicator(len(self.target.classes))[:, self._targets]
-        weights = source.row_weights()
-        sums = labels.sum(axis=0) if weights is None else weights @ labels
-        n = source.weight_sum()
-        totals: NDArray[np.float64] = n - sums**2 / n
-        return totals
+    def _squared_errors(self, decisions: Decisions) -> SquaredErrorReduction:
+        return SquaredErrorReduction(decisions, len(self.target.classes), self._targets)
 
     def _error_scores(
         self, errors: NDArray[np.float64], size: float, totals: NDArray[np.float64]
@@ -562,6 +564,13 @@ class Searcher:
         exact = errors <= 1e-12 * size
         scores: NDArray[np.float64] = np.where(constant, exact, 1.0 - ratio).mean(axis=1)
         return scores
+
+
+def _total_squares(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sums of squares of the targets about their means, from the last row of the errors."""
+    n = sums[-1]
+    totals: NDArray[np.float64] = n - sums[:-1] ** 2 / n
+    return totals
 
 
 def _tie_bound(means: NDArray[np.float64]) -> float:

@@ -1,4 +1,4 @@
-"""Which rows train and which test, and which rows are always together."""
+"""Which groups of rows train and which test."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from itertools import accumulate
 from typing import Any, TypeVar
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.model_selection import check_cv
+
+from parallel_ridge.backends import Backend
+from parallel_ridge.sources import Source
 
 T = TypeVar("T", bound=Any)
 # Up to here adding all parts anew for each sum costs less memory, and little time.
@@ -24,6 +28,115 @@ class Split:
     test: NDArray[np.intp]
 
 
+@dataclass(frozen=True)
+class Splits:
+    """Training and test sets, as groups of rows that are always together.
+
+    The statistics of any such set are sums of those of its groups, without any cancellation. For K
+    folds the groups are the folds.
+
+    Attributes
+    ----------
+    train, test : list of list of int
+        Groups of each split.
+    n_groups : int
+    group : object
+        Which group each row is in, for `Source.grouped`; None if there would be too many, or if a
+        set holds a row twice.
+    rows : list of Split, or None
+        Positions of this process's rows, where there are no groups.
+    """
+
+    train: list[list[int]]
+    test: list[list[int]]
+    n_groups: int = 0
+    group: Any = None
+    rows: list[Split] | None = None
+
+    @staticmethod
+    def of(backend: Backend, source: Source, cv: Any, y: Any, groups: Any = None) -> Splits:
+        """Splits as scikit-learn makes them, of the rows of all processes in order of rank.
+
+        Parameters
+        ----------
+        cv : int, splitter or iterable
+        y, groups : array-like
+            Labels, and the groups that a splitter keeps together, of this process's rows.
+        """
+        y, groups = joined(backend.gather(lambda: y)), joined(backend.gather(lambda: groups))
+        n, d = source.n_rows, source.n_features
+        # Groups are worth their Gram matrices while these take no more memory than the rows do.
+        most = 64 + 4 * max(1, n // d)
+
+        def make(cv: Any) -> Splits:
+            splits = make_splits(cv, y, groups)
+            group = alike(splits, n, most)
+            if group is None:
+                return Splits([[]] * len(splits), [[]] * len(splits), rows=splits)
+            sets = [
+                [np.unique(group[rows]).tolist() for rows in (split.train, split.test)]
+                for split in splits
+            ]
+            train, test = map(list, zip(*sets, strict=True))
+            return Splits(train, test, int(group.max()) + 1, group)
+
+        # A splitter may draw at random: one process decides for all.
+        return backend.map(make, [cv])[0]._within(source.span)
+
+    def __len__(self) -> int:
+        return len(self.train)
+
+    @property
+    def tested(self) -> list[int] | None:
+        """The split that tests each group, -1 if none does; None if two do."""
+        table = [-1] * self.n_groups
+        for i, groups in enumerate(self.test):
+            for group in groups:
+                if table[group] >= 0:
+                    return None
+                table[group] = i
+        return table if self.rows is None else None
+
+    def training(self, source: Source, i: int) -> Source:
+        """Rows of a training set."""
+        return source.take(self.rows[i].train) if self.rows else self._select(source, self.train[i])
+
+    def testing(self, source: Source, i: int) -> Source:
+        """Rows of a test set."""
+        return source.take(self.rows[i].test) if self.rows else self._select(source, self.test[i])
+
+    def only(self, i: int) -> Splits:
+        """One of the splits."""
+        rows = self.rows and [self.rows[i]]
+        return Splits([self.train[i]], [self.test[i]], self.n_groups, self.group, rows)
+
+    def _select(self, source: Source, groups: Sequence[int]) -> Source:
+        table = [-1] * self.n_groups
+        for group in groups:
+            table[group] = 0
+        return source.grouped(self.group, table)
+
+    def _within(self, span: slice) -> Splits:
+        """The part of some of the rows."""
+        if self.rows is None:
+            return Splits(self.train, self.test, self.n_groups, self.group[span])
+        rows = [
+            Split(*(some[(span.start <= some) & (some < span.stop)] - span.start for some in both))
+            for both in ((split.train, split.test) for split in self.rows)
+        ]
+        return Splits(self.train, self.test, rows=rows)
+
+
+def joined(parts: Sequence[Any]) -> Any:
+    """Labels of all processes, one after the other."""
+    if len(parts) == 1 or all(part is None for part in parts):
+        return parts[0]
+    if any(sp.issparse(part) for part in parts):
+        return sp.vstack(parts, format="csr")
+    full = [array for array in map(np.asarray, parts) if len(array)]
+    return np.concatenate(full) if full else np.asarray(parts[0])
+
+
 def make_splits(cv: Any, y: Any, groups: Any = None) -> list[Split]:
     """Splits of a number of folds, a splitter or an iterable, as scikit-learn takes them.
 
@@ -32,7 +145,7 @@ def make_splits(cv: Any, y: Any, groups: Any = None) -> list[Split]:
     ValueError
         If there is no split, or one has an empty set or a row that does not exist.
     """
-    n = y.shape[0]
+    n = y.shape[0] if hasattr(y, "shape") else len(y)
     rows = np.empty((n, 0))  # splitters look at the number of rows only
     splits = [
         Split(_positions(train, n, i), _positions(test, n, i))
@@ -63,9 +176,7 @@ def _positions(rows: Any, n: int, split: int) -> NDArray[np.intp]:
 def alike(splits: Sequence[Split], n: int, most: int) -> NDArray[np.intp] | None:
     """Number the rows so that those which every split treats alike have the same number.
 
-    The statistics of any training or test set are sums of those of such groups, without any
-    cancellation. For K folds the groups are the folds. None if a set holds a row twice, or if there
-    are more than ``most`` groups or two a split.
+    None if a set holds a row twice, or if there are more than ``most`` groups or two a split.
     """
     group = np.zeros(n, dtype=np.intp)
     for split in splits:
