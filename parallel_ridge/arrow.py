@@ -273,8 +273,9 @@ def _vectors(array: pa.StructArray, name: str, start: int) -> Any:
     first = _offsets(indices, wide=False)
     given = indices.values[int(first[0]) : int(first[-1])].to_numpy(zero_copy_only=True)
     if len(given) != of_sparse.sum() or (len(given) and not 0 <= given.min() <= given.max() < d):
-        raise ValueError(f"Column {name!r} holds a damaged sparse vector among rows {start} to "
-                         f"{start + n - 1}.")
+        raise ValueError(
+            f"Column {name!r} holds a damaged sparse vector among rows {start} to {start + n - 1}."
+        )
     columns[of_sparse] = given
     columns[~of_sparse] = np.tile(np.arange(d, dtype=np.int32), int(dense.sum()))
     if len(data) >= DENSE_FROM * n * d:

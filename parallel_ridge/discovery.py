@@ -21,6 +21,8 @@ from parallel_ridge.reductions import (
 from parallel_ridge.sources import Block, Labels, Target
 from parallel_ridge.statistics import SufficientStatistics
 
+# More features than this have no statistics: see `LARGEST_SYSTEM` of the estimators.
+MOST_FEATURES = 20_000
 # Rows whose sums of squares of integers up to `EXACT_LIMIT` stay far from the end of int64.
 EXACT_ROWS = 2**18
 # Rows of the sample that each worker takes: together they are enough for a shift.
@@ -72,9 +74,7 @@ class Discovery:
         if not target.multilabel:
             among = np.searchsorted(reduction.target.classes, target.classes).astype(np.int32)
             labels = Labels(among[labels.codes])
-        for part in cut(
-            Block(block.rows, block.X, labels, block.weights), reduction.block_rows
-        ):
+        for part in cut(Block(block.rows, block.X, labels, block.weights), reduction.block_rows):
             reduction.add(lanes, part)
 
     def close(self) -> SufficientStatistics | None:
@@ -307,14 +307,14 @@ class SurveyReduction:
             facts.sample = [_sample(X, WORKER_SAMPLE_ROWS)]
         total.facts = total.facts + facts
         discovery = total.discoveries[g]
-        if discovery is not None:
-            if discovery.shift is None:  # groups of the same rows: one shift suits all
-                discovery.shift = next((d.shift for d in total.discoveries if d and d.shift is not None), None)
+        if discovery is not None and X.shape[1] <= MOST_FEATURES:
             discovery.add(block)
 
     def finish(self, total: _Surveyor) -> Survey:
         """The facts, and the statistics."""
-        total.facts.statistics = [d and d.close() for d in total.discoveries]
+        total.facts.statistics = [
+            None if discovery is None else discovery.close() for discovery in total.discoveries
+        ]
         return total.facts
 
     def _empty(self, target: Target | None = None) -> Survey:

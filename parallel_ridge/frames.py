@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,11 @@ def is_frame(X: Any) -> bool:
 def is_rdd(X: Any) -> bool:
     """Whether it is an RDD; nothing is imported to find out."""
     return _has_base(X, "RDD")
+
+
+def is_spark(X: Any) -> bool:
+    """Whether it is a DataFrame or an RDD of Spark."""
+    return is_frame(X) or is_rdd(X)
 
 
 def _has_base(X: Any, name: str) -> bool:
@@ -62,6 +67,13 @@ class SparkSource:
     options: StatisticsOptions | None = None
     class_table: NDArray[np.float64] | None = None
     table: tuple[int, ...] | None = None
+
+    stays: ClassVar[bool] = True
+
+    @property
+    def fold_sizes(self) -> list[int]:
+        """Rows of each fold that the survey has made."""
+        return self.survey.n_rows.tolist()
 
     @property
     def n_rows(self) -> int:
@@ -106,6 +118,11 @@ class SparkSource:
         sample = self.survey.sample or [np.zeros((1, self.n_features))]
         rows = np.concatenate(sample)
         return rows[:: max(1, -(-len(rows) // n_rows))]
+
+    @property
+    def columns(self) -> tuple[str, ...] | None:
+        """Names of the columns of features, of a DataFrame."""
+        return self.reading.features if isinstance(self.reading, BatchReader) else None
 
     def weight_sum(self) -> float:
         """Sum of the rows' weights."""
@@ -154,17 +171,12 @@ class SparkSource:
 
     def reader(self) -> Reader:
         """What executors read, with all that is known."""
-        groups = None
-        if self.table is not None:
-            assert self.reading.groups is not None
-            groups = Groups(self.reading.groups.values, self.table)
+        groups = self.reading.groups
+        if groups is not None:
+            table = (0,) * len(groups.values) if self.table is None else self.table
+            groups = Groups(groups.values, table)
         return replace(
-            self.reading,
-            target=self.target,
-            class_table=self.class_table,
-            groups=groups or self.reading.groups and Groups(
-                self.reading.groups.values, (0,) * len(self.reading.groups.values)
-            ),
+            self.reading, target=self.target, class_table=self.class_table, groups=groups
         )
 
     def known(self, reduction: Any) -> Any:
@@ -176,7 +188,7 @@ class SparkSource:
             return None
         found = self.survey.statistics
         if any(statistics is None for statistics in found):
-            return None
+            return None  # too many features, a fold without rows, or handed over before
         one = reduction.reductions[0] if isinstance(reduction, GroupedReduction) else reduction
         if not isinstance(one, StatisticsReduction) or not self._alike(one):
             return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -138,6 +138,10 @@ class Reader:
                 f"of {values.tolist()}."
             )
         numbers = np.asarray(self.groups.table)[position]
+        if len(numbers) and (numbers == numbers[0]).all():  # no need to gather
+            if numbers[0] >= 0:
+                yield replace(block, group=int(numbers[0]))
+            return
         order = np.argsort(numbers, kind="stable")
         found, firsts = np.unique(numbers[order], return_index=True)
         for number, rows in zip(found.tolist(), np.split(order, firsts[1:]), strict=True):

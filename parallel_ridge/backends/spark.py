@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import pickle
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
+from numbers import Integral
 from operator import add
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
-from parallel_ridge.backends._base import Backend, BackendUnavailable, V
+import numpy as np
+
+from parallel_ridge.backends._base import Backend, BackendUnavailable, Plan, V
 from parallel_ridge.backends.openmp import OpenMPBackend, default_threads
-from parallel_ridge.partitions import PartitionSource, Reader
-from parallel_ridge.reductions import Reduction
-from parallel_ridge.sources import Block, Source
+from parallel_ridge.discovery import StatisticsOptions, SurveyReduction
+from parallel_ridge.frames import (
+    SparkSource,
+    check_columns,
+    column,
+    feature_columns,
+    is_number,
+    is_rdd,
+    is_spark,
+    read_frame,
+    read_rdd,
+)
+from parallel_ridge.partitions import BatchReader, BlockReader, Groups, PartitionSource, Reader
+from parallel_ridge.reductions import Reduction, RowsReduction
+from parallel_ridge.sources import Block, Source, Target, Validate, check_rows
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -30,6 +46,13 @@ INSTALL = (
 MERGED = 8
 # Errors that another attempt at the same rows would meet again.
 LASTING = (ValueError, TypeError, ArithmeticError, IndexError, KeyError)
+
+
+class Reads(Protocol):
+    """Items of a partition to blocks: a `Reader`, or one of blocks as they are."""
+
+    def blocks(self, items: Iterable[Any]) -> Iterator[Block]:
+        """Blocks, in order."""
 
 
 @dataclass
@@ -56,18 +79,22 @@ class SparkBackend(Backend):
     depth: int = 2
     features: str | Sequence[str] | None = None
     n_jobs: int | None = None
+    _plan: Plan = field(default=Plan(), init=False, repr=False, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "session": None}
 
     def fold(self, reduction: Reduction[Any, V], source: Source) -> V:
         """Fold in the executors; sums of floats have the same bits for the same partitions."""
-        from parallel_ridge.frames import SparkSource
-
         if isinstance(source, SparkSource):
+            if isinstance(reduction, RowsReduction):
+                raise ValueError(
+                    "solver='dual' needs all rows in one process, and they lie in Spark: choose "
+                    "'auto', 'cholesky' or 'svd'."
+                )
             known = source.known(reduction)
             if known is not None:
-                return known  # type: ignore[no-any-return]
+                return known
             return self.fold_rows(reduction, source.rows, source.reader())
         blocks = source.blocks(reduction.block_rows)
         session = self.live_session()
@@ -79,7 +106,7 @@ class SparkBackend(Backend):
         n_slices = max(1, min(len(some), context.defaultParallelism))
         return self.fold_rows(reduction, context.parallelize(some, n_slices), _AsTheyAre())
 
-    def fold_rows(self, reduction: Reduction[Any, V], rows: Any, reader: Reader) -> V:
+    def fold_rows(self, reduction: Reduction[Any, V], rows: Any, reader: Reads) -> V:
         """Fold the rows of a DataFrame of the reader's columns, or of an RDD of what it reads."""
         session = rows.sparkSession if hasattr(rows, "sparkSession") else None
         session = self.live_session() if session is None else session
@@ -130,6 +157,129 @@ class SparkBackend(Backend):
             if isinstance(value, Failure):
                 value.throw()
         return values
+
+    def planned(self, plan: Plan) -> SparkBackend:
+        """The same backend, told what will be folded of the next source."""
+        backend = copy.copy(self)
+        backend._plan = plan
+        return backend
+
+    def source(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        sample_weight: Any = None,
+        classes: Any = None,
+        validate: Validate = check_rows,
+        options: Callable[[], dict[str, str]] = dict,
+    ) -> tuple[Source, Target]:
+        """Rows of arrays, or of a DataFrame or an RDD, which one pass surveys.
+
+        Parameters
+        ----------
+        X : DataFrame, RDD of ``(X, y)`` or ``(X, y, sample_weight)``, or array
+        y, sample_weight : str
+            Columns of a DataFrame; None for an RDD.
+        """
+        if not is_spark(X):
+            return super().source(
+                X, y, sample_weight=sample_weight, classes=classes, validate=validate
+            )
+        import_pyspark()
+        plan = self._plan
+        rows: Any
+        reader: Reader
+        if is_rdd(X):
+            rows, reader = self._read_rdd(X, y, sample_weight)
+        else:
+            rows, reader = self._read_frame(X, y, sample_weight)
+        names = reader.features if isinstance(reader, BatchReader) else ()
+        of_columns = len(names) > 1 or (len(names) == 1 and is_number(X.schema, names[0]))
+        statistics = None
+        if plan.statistics:
+            statistics = StatisticsOptions(
+                plan.centre,
+                plan.double,
+                plan.shift,
+                np.array(names, dtype=object) if of_columns else None,
+            )
+        n_groups = 1 if reader.groups is None else len(reader.groups.values)
+        survey = self.fold_rows(SurveyReduction(n_groups, statistics), rows, reader)
+        if survey.target is None:
+            raise ValueError("There are no rows: the DataFrame or RDD is empty.")
+        target = survey.target
+        if classes is not None:
+            target = Target(np.unique(np.asarray(classes)), target.multilabel)
+            unknown = np.setdiff1d(survey.target.classes, target.classes)
+            if len(unknown):
+                raise ValueError(
+                    f"y contains labels that are not in classes: {unknown.tolist()} not in "
+                    f"{target.classes.tolist()}."
+                )
+        # What the estimator checks of arrays, of one row like these.
+        row: Any = np.zeros((1, survey.n_features))
+        if of_columns:
+            import pandas as pd
+
+            row = pd.DataFrame(row, columns=list(names))
+        validate(row, target.classes[:1])
+        return SparkSource(rows, reader, survey, target, statistics), target
+
+    def _read_frame(self, X: Any, y: Any, sample_weight: Any) -> tuple[Any, BatchReader]:
+        plan, roles = self._plan, {"y": y, "sample_weight": sample_weight}
+        if isinstance(plan.cv, str):
+            roles["cv"] = plan.cv
+        if plan.groups is not None:
+            roles["groups"] = plan.groups
+        for role, name in roles.items():
+            if not isinstance(name, str) and (name is not None or role == "y"):
+                raise ValueError(
+                    f"{role} of a DataFrame is the name of a column; got {type(name).__name__} "
+                    f"{name!r}."
+                )
+        names = [name for name in roles.values() if name is not None]
+        check_columns(X.schema, names)
+        features = feature_columns(X.schema, self.features, names)
+        if plan.cv is None:
+            return read_frame(X, features, y, sample_weight)
+        from pyspark.sql import functions as F
+
+        if isinstance(plan.cv, str):
+            if plan.groups is not None:
+                raise ValueError(
+                    f"groups={plan.groups!r} has no use beside the folds of the column {plan.cv!r}."
+                )
+            with clear_errors():
+                found = [row[0] for row in X.select(column(plan.cv)).distinct().collect()]
+            if None in found:
+                raise ValueError(f"Column {plan.cv!r}, which names folds, has nulls.")
+            values = np.array(sorted(found), dtype=object if isinstance(found[0], str) else None)
+            fold = column(plan.cv)
+        elif isinstance(plan.cv, Integral):
+            keys = [plan.groups] if plan.groups is not None else features
+            fold = F.pmod(F.xxhash64(*map(column, keys)), F.lit(int(plan.cv)))
+            values = np.arange(int(plan.cv))
+        else:
+            raise ValueError(
+                f"cv={plan.cv!r} needs positions of rows, which a DataFrame has not: pass a number of "
+                "folds, or the name of a column that holds each row's fold."
+            )
+        groups = Groups(values, tuple(range(len(values))))
+        return read_frame(X, features, y, sample_weight, fold, groups)
+
+    def _read_rdd(self, X: Any, y: Any, sample_weight: Any) -> tuple[Any, BlockReader]:
+        if y is not None or sample_weight is not None:
+            raise ValueError(
+                "The items of an RDD are (X, y) or (X, y, sample_weight): pass the RDD alone."
+            )
+        cv = self._plan.cv
+        if self._plan.groups is not None or not (cv is None or isinstance(cv, Integral)):
+            raise ValueError(
+                f"cv={cv!r}, groups={self._plan.groups!r}: rows of an RDD are split into a number of "
+                "folds, by their content."
+            )
+        return X, read_rdd(0 if cv is None else int(cv))
 
     def solve_threads(self) -> int:
         """Threads that a solve in the driver may use."""

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils.metaestimators import available_if
 
 from parallel_ridge import solvers
-from parallel_ridge.backends import Backend, get_backend
+from parallel_ridge.backends import Backend, Plan, get_backend
 from parallel_ridge.backends.openmp import blas_threads
 from parallel_ridge.estimators._base import (
     ROW_SOLVERS,
@@ -152,7 +152,9 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
         self.store_statistics = store_statistics
         self.verbose = verbose
 
-    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(
+        self, X: ArrayLike, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
         """Fit to rows and their labels.
 
         Parameters
@@ -178,7 +180,8 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
             backend = get_backend(self.backend, self.n_jobs, X)
             backend.gather(self._check_options)
             forget_fit(self)
-            source, target = self._read_to_fit(backend, X, y, sample_weight)
+            plan = Plan(self._unweighted_statistics(), self.fit_intercept)
+            source, target = self._read_to_fit(backend, X, y, sample_weight, plan)
             source = source.reweighted(class_weights(self.class_weight, target, source))
             self.classes_ = target.classes
             start = time.perf_counter()
@@ -194,7 +197,7 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
     def partial_fit(
         self,
         X: ArrayLike,
-        y: ArrayLike,
+        y: ArrayLike | None = None,
         classes: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
     ) -> Self:
@@ -237,6 +240,7 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
                     "alone: to go on from a fit, set store_statistics=True before it.",
                     UserWarning,
                 )
+            shift = None if before is None or before.exact else before.shift
             seen = None if before is None else (before.n_samples, before.classes.tolist())
             source, target = self._read(
                 backend,
@@ -246,10 +250,10 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
                 reset=before is None,
                 classes=declared,
                 state=seen,
+                plan=Plan(self._unweighted_statistics(), self.fit_intercept, shift=shift),
             )
             class_weight = self._batch_weight(source, target)
             source = source.reweighted(class_weights(class_weight, target, source))
-            shift = None if before is None or before.exact else before.shift
             reduction = self._reduction(source, target, shift=shift)
             statistics = backend.fold(reduction, source)
             self._declared_classes = declared
@@ -322,6 +326,10 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
                 f"classes={given.tolist()} differ from those of earlier calls, {known.tolist()}."
             )
         return given
+
+    def _unweighted_statistics(self) -> bool:
+        """Whether statistics with the rows' own weights will be needed."""
+        return self.class_weight is None and self.solver in STATISTICS_SOLVERS
 
     def _batch_weight(self, source: Source, target: Target) -> Any:
         """Weights of the classes that a batch has: scikit-learn refuses those of others."""
