@@ -226,8 +226,8 @@ def _load_idx_part(folder: Path, part: str) -> tuple[NDArray[np.uint8], NDArray[
     """Read the images and the labels of one part, 'train' or 't10k'."""
     image_file = _find_idx(folder, part, "images")
     label_file = _find_idx(folder, part, "labels")
-    images = _read_idx(image_file, 3)
-    labels = np.array(_read_idx(label_file, 1))  # small: a copy that lets the file go
+    images = read_idx(image_file, 3)
+    labels = np.array(read_idx(label_file, 1))  # small: a copy that lets the file go
     if images.shape[1:] != _IMAGE_SHAPE:
         height, width = images.shape[1:]
         raise ValueError(
@@ -249,7 +249,7 @@ def _find_idx(folder: Path, part: str, kind: Literal["images", "labels"]) -> Pat
     raise FileNotFoundError(f"MNIST is incomplete: {folder} holds none of {', '.join(names)}.")
 
 
-def _read_idx(file: Path, n_dims: int) -> NDArray[np.uint8]:
+def read_idx(file: Path, n_dims: int) -> NDArray[np.uint8]:
     """Read one IDX file of unsigned bytes; a plain one is mapped into memory.
 
     The format is a big-endian header (two zero bytes, the element type, the number of dimensions,

@@ -181,6 +181,20 @@ class Lanes:
     workspace: NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
 
 
+def largest(value: Any) -> list[int]:
+    """Bound of the exact sums in a value, or in each of a group's: 0 where there are none."""
+    if isinstance(value, GroupValues):
+        return [bound for one in value for bound in largest(one)]
+    return [value.largest() if isinstance(value, SufficientStatistics) else 0]
+
+
+def in_floats(value: Any, which: Sequence[bool]) -> Any:
+    """A value, or each of a group's, with exact sums as float64 where told."""
+    if isinstance(value, GroupValues):
+        return GroupValues(in_floats(one, [too]) for one, too in zip(value, which, strict=True))
+    return value.to_float() if which[0] else value
+
+
 class StatisticsReduction:
     """Rows to `SufficientStatistics`.
 

@@ -17,7 +17,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 
 T = TypeVar("T")
 Gather = Callable[[Callable[[], T]], list[T]]  # the verb of a backend
-Validate = Callable[[Any, Any], tuple[Any, Any]]
+Validate = Callable[[Any, Any, bool], tuple[Any, Any]]  # X, y, and whether there may be no rows
 
 
 @dataclass(frozen=True)
@@ -614,8 +614,8 @@ def check_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64] | None
     return None if np.all(weights == 1.0) else np.ascontiguousarray(weights)
 
 
-def check_rows(X: Any, y: Any) -> tuple[Any, Any]:
-    """Rows after scikit-learn's checks, and the labels; there may be none."""
+def check_rows(X: Any, y: Any, empty: bool) -> tuple[Any, Any]:
+    """Rows after scikit-learn's checks, and the labels; there may be none in any case."""
     X = check_array(
         X, accept_sparse="csr", ensure_all_finite=False, ensure_min_samples=0, input_name="X"
     )
@@ -637,9 +637,10 @@ def as_source(
     Parameters
     ----------
     validate : callable, default=check_rows
-        ``validate(X, y)``: both as arrays (or CSR matrices), after checks.
+        ``validate(X, y, empty)``: both as arrays (or CSR matrices), after checks; whether there may
+        be no rows.
     """
-    X, y = validate(X, y)
+    X, y = validate(X, y, False)
     labels, target = encode_labels(y, classes)
     if len(labels) != X.shape[0]:
         raise ValueError(f"X has {X.shape[0]} rows and y has {len(labels)} labels.")
@@ -691,7 +692,7 @@ def as_shard(
     def read() -> _Facts:
         nonlocal local
         names = _names(X)
-        rows, labels = validate(X, y)
+        rows, labels = validate(X, y, True)
         target: Target | None = None
         if rows.shape[0] == 0 and len(np.atleast_1d(labels)) == 0:
             local = ArraySource(rows, Labels(np.empty(0, np.int32)))
@@ -750,7 +751,7 @@ def agree(name: str, values: Sequence[T], ranks: Sequence[int] | None = None) ->
     return values[0]
 
 
-def _as_they_are(X: Any, y: Any) -> tuple[Any, Any]:
+def _as_they_are(X: Any, y: Any, empty: bool) -> tuple[Any, Any]:
     return X, y
 
 

@@ -394,8 +394,8 @@ class SufficientStatistics:
                 a = a.reshift(b.shift)
             else:
                 b = b.reshift(a.shift)
-        overflows = sign > 0 and a.exact and b.exact and _largest(a) + _largest(b) >= 2**62
-        if overflows:  # |sum| <= the largest diagonal element, by Cauchy and Schwarz
+        overflows = sign > 0 and a.exact and b.exact and a.largest() + b.largest() >= 2**62
+        if overflows:
             a, b = a.to_float(), b.to_float()
         combine = np.add if sign > 0 else np.subtract
         return replace(
@@ -410,6 +410,12 @@ class SufficientStatistics:
             dtype=np.promote_types(a.dtype, b.dtype),
             feature_names=b.feature_names if a.feature_names is None else a.feature_names,
         )
+
+    def largest(self) -> int:
+        """Bound of exact sums, 0 for others."""
+        # |sum| <= the largest diagonal element, by Cauchy and Schwarz
+        diagonal = self.gram.diagonal()
+        return int(diagonal.max()) if self.exact and len(diagonal) else 0
 
     def to_float(self) -> SufficientStatistics:
         """The same statistics with sums in float64; what else they hold is shared."""
@@ -550,11 +556,6 @@ def as_float(gram: NDArray[Any], overwrite: bool = False) -> NDArray[np.float64]
         for row, integers in zip(floats, gram, strict=True):
             row[:] = integers
     return floats
-
-
-def _largest(statistics: SufficientStatistics) -> int:
-    diagonal = statistics.gram.diagonal()
-    return int(diagonal.max()) if len(diagonal) else 0
 
 
 def _from_arrays(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> SufficientStatistics:

@@ -25,6 +25,7 @@ __all__ = [
 
 _registry: dict[str, str | Callable[..., Backend]] = {
     "openmp": "parallel_ridge.backends.openmp:OpenMPBackend",
+    "mpi": "parallel_ridge.backends.mpi:named",
     "spark": "parallel_ridge.backends.spark:SparkBackend",
 }
 

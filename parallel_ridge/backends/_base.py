@@ -113,7 +113,8 @@ class Backend(Protocol):
         classes : array-like, default=None
             All labels there are; those of all rows when None.
         validate : callable
-            ``validate(X, y)``: both as arrays, after the estimator's checks.
+            ``validate(X, y, empty)``: both as arrays, after the estimator's checks; whether this
+            process may have no rows.
         options : callable
             ``options()``: a description of the estimator's options, for processes to compare.
 

@@ -223,7 +223,7 @@ class SparkBackend(Backend):
             import pandas as pd
 
             row = pd.DataFrame(row, columns=list(names))
-        validate(row, target.classes[:1])
+        validate(row, target.classes[:1], False)
         return SparkSource(rows, reader, survey, target, statistics), target
 
     def _read_frame(self, X: Any, y: Any, sample_weight: Any) -> tuple[Any, BatchReader]:

@@ -223,9 +223,9 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         `state` is what else processes must agree on.
         """
 
-        def validate(X: Any, y: Any) -> tuple[Any, Any]:
+        def validate(X: Any, y: Any, empty: bool) -> tuple[Any, Any]:
             common = {"reset": reset, "accept_sparse": "csr", "ensure_all_finite": False}
-            if y is None or not _is_empty(y):
+            if not empty or y is None or not _is_empty(y):
                 return validate_data(self, X, y, multi_output=True, **common)
             X = validate_data(self, X, ensure_min_samples=0, **common)
             check_consistent_length(X, y)

@@ -136,12 +136,13 @@ class Splits:
 
 def joined(parts: Sequence[Any]) -> Any:
     """Labels of all processes, one after the other."""
-    if len(parts) == 1 or all(part is None for part in parts):
-        return parts[0]
+    if all(part is None for part in parts):
+        return None
     if any(sp.issparse(part) for part in parts):
         return sp.vstack(parts, format="csr")
-    full = [array for array in map(np.asarray, parts) if len(array)]
-    return np.concatenate(full) if full else np.asarray(parts[0])
+    arrays = [np.asarray(part) for part in parts]
+    full = [array for array in arrays if len(array)] or arrays[:1]
+    return full[0] if len(full) == 1 else np.concatenate(full)
 
 
 def make_splits(cv: Any, y: Any, groups: Any = None) -> list[Split]:
@@ -152,7 +153,7 @@ def make_splits(cv: Any, y: Any, groups: Any = None) -> list[Split]:
     ValueError
         If there is no split, or one has an empty set or a row that does not exist.
     """
-    n = y.shape[0] if hasattr(y, "shape") else len(y)
+    n = y.shape[0]
     rows = np.empty((n, 0))  # splitters look at the number of rows only
     splits = [
         Split(_positions(train, n, i), _positions(test, n, i))
