@@ -163,6 +163,10 @@ class SparkSource:
         """The rows in groups; `group` is that of the survey."""
         return replace(self, table=tuple(table))
 
+    def among_all(self) -> SparkSource:
+        """All rows of the survey."""
+        return replace(self, table=None)
+
     def with_rows(self, X: NDArray[Any]) -> SparkSource:
         """Not to be had: executors have the rows."""
         raise ValueError("There are fewer rows than features: use an array instead of Spark.")
