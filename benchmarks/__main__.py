@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks.measure import Group, Options
 from benchmarks.page import lines, machine, render
 
-MODULES = ("single_machine", "search")
+MODULES = ("single_machine", "search", "spark")
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS, PAGE = ROOT / "benchmarks" / "results.json", ROOT / "docs" / "benchmarks.md"

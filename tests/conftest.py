@@ -47,15 +47,16 @@ def missing_for_spark():
     return ""
 
 
+@pytest.fixture(scope="session")
 def spark_environment():
     """Environment variables with which Spark's processes use this Python, and this machine alone."""
-    skip = [str(f._build_path) for f in sys.meta_path if hasattr(f, "_rebuild")]
+    reason = missing_for_spark()
+    if reason:
+        pytest.skip(reason)
     return {
         "PYSPARK_PYTHON": sys.executable,
         "PYSPARK_DRIVER_PYTHON": sys.executable,
         "SPARK_LOCAL_IP": "127.0.0.1",
-        # An editable install looks for changes when it is imported; this process has done that.
-        "MESONPY_EDITABLE_SKIP": os.pathsep.join(skip),
     }
 
 
@@ -71,15 +72,12 @@ SPARK_OPTIONS = {
 
 
 @pytest.fixture(scope="session")
-def spark(tmp_path_factory):
+def spark(spark_environment, tmp_path_factory):
     """A session with two tasks at a time, in this process."""
-    reason = missing_for_spark()
-    if reason:
-        pytest.skip(reason)
     from pyspark.sql import SparkSession
 
     before = dict(os.environ)
-    os.environ.update(spark_environment())
+    os.environ.update(spark_environment)
     builder = SparkSession.builder.master("local[2]").appName("tests")
     for key, value in SPARK_OPTIONS.items():
         builder = builder.config(key, value)
