@@ -70,6 +70,10 @@ class SparkSource:
 
     stays: ClassVar[bool] = True
 
+    def __getstate__(self) -> dict[str, Any]:
+        """It travels without its rows: they can be folded from the driver alone."""
+        return {**vars(self), "rows": None}
+
     @property
     def fold_sizes(self) -> list[int]:
         """Rows of each fold that the survey has made."""

@@ -16,7 +16,7 @@ from parallel_ridge.backends.spark import SparkBackend, check_session, import_py
 from parallel_ridge.estimators import ParallelRidgeClassifier
 from parallel_ridge.estimators._spark import answer
 
-import_pyspark()
+pyspark = import_pyspark()
 
 from pyspark import keyword_only  # noqa: E402  # first a clear error if it is missing
 from pyspark.ml.base import Estimator, Model  # noqa: E402
@@ -315,6 +315,11 @@ class _Model(_Values):
         return self.backend
 
 
+def _holder(session: Any) -> Any:
+    """What metadata are written with: a session, or before PySpark 4 its context."""
+    return session if int(pyspark.__version__.split(".")[0]) >= 4 else session.sparkContext
+
+
 class _Writer(MLWriter):
     """Parameters as Spark writes them, and one row of bytes beside."""
 
@@ -329,7 +334,7 @@ class _Writer(MLWriter):
         stream = io.BytesIO()
         np.savez(stream, coef=content.coef, intercept=content.intercept, classes=content.classes)
         DefaultParamsWriter.saveMetadata(
-            self.model, path, session, extraMetadata={"format": "npz", "version": 1}
+            self.model, path, _holder(session), extraMetadata={"format": "npz", "version": 1}
         )
         frame = session.createDataFrame([(bytearray(stream.getvalue()),)], "npz binary")
         frame.coalesce(1).write.parquet(f"{path}/data")
@@ -341,7 +346,7 @@ class _Reader(MLReader[RidgeClassificationModel]):
     def load(self, path: str) -> RidgeClassificationModel:
         """Read from a folder."""
         session = self.sparkSession
-        metadata = DefaultParamsReader.loadMetadata(path, session)
+        metadata = DefaultParamsReader.loadMetadata(path, _holder(session))
         if metadata["version"] > 1:
             raise ValueError(
                 f"{path} was written by a newer parallel_ridge: its version is "

@@ -75,7 +75,7 @@ def cluster(folder):
     expected = ParallelRidgeClassifier().fit(X, y)
     found = {"fit": same_bits(ParallelRidgeClassifier().fit(rows, "label"), expected)}
     found["arrays"] = same_bits(ParallelRidgeClassifier(backend=backend).fit(X, y), expected)
-    search = ParallelRidgeClassifierCV([1.0, 10.0, 1e4], cv=3).fit(rows, "label")
+    search = ParallelRidgeClassifierCV([1e-2, 1e3, 1e8], cv=3).fit(rows, "label")
     found["search"] = search.best_score_
     found["executors"] = len(set(backend.map(lambda _: os.getppid(), range(8))))
     found["score"] = [expected.score(rows, "label"), expected.score(X, y)]
@@ -172,7 +172,7 @@ def connect(folder):
     found["score"] = [model.score(rows, "label"), expected.score(X, y)]
     answers = model.predict(rows).orderBy("id").select("prediction").collect()
     found["predict"] = [row[0] for row in answers] == expected.predict(X).tolist()
-    search = ParallelRidgeClassifierCV([1.0, 10.0, 1e4], cv=3).fit(rows, "label")
+    search = ParallelRidgeClassifierCV([1e-2, 1e3, 1e8], cv=3).fit(rows, "label")
     found["search"] = search.best_score_
     backend = SparkBackend(session)
     found["arrays"] = same_bits(ParallelRidgeClassifier(backend=backend).fit(X, y), expected)

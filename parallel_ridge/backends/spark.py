@@ -136,7 +136,10 @@ class SparkBackend(Backend):
             return [function(item) for item in items]
         session = self.live_session()
         check_executors(session)
-        call = _Call(function, self.n_jobs)
+        from pyspark import cloudpickle
+
+        # By value where it has no name to find it by.
+        call = _Call(cloudpickle.dumps(function))  # type: ignore[no-untyped-call]
         with clear_errors():
             if is_connect(session):
                 results = _mapped_by_frames(session, call, items)
@@ -438,14 +441,13 @@ class _Task:
 class _Call:
     """What an executor does with an item of `map`."""
 
-    function: Any
-    n_jobs: int | None
+    function: bytes
 
     def __call__(self, item: tuple[int, bytes]) -> tuple[int, bytes]:
         """The packed result of a numbered item."""
         number, packed = item
         try:
-            value: Any = self.function(pickle.loads(packed))
+            value: Any = pickle.loads(self.function)(pickle.loads(packed))
         except LASTING as error:
             value = Failure.of(error, f"item {number}")
         return number, pickle.dumps(value, 5)

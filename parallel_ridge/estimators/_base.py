@@ -106,13 +106,14 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n, d)
+        X : {array-like, sparse matrix} of shape (n, d), or Spark DataFrame or RDD
             Rows; converted in blocks, never whole.
 
         Returns
         -------
         ndarray of shape (n,) for two classes, or (n, k)
-            Positive where the (second) class is the more likely.
+            Positive where the (second) class is the more likely. Of a DataFrame, it with one more
+            column, ``decision``, which is computed when it is asked for.
         """
         if is_spark(X):
             return self._in_spark(X, "decision_function", "decision")
@@ -123,11 +124,13 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n, d)
+        X : {array-like, sparse matrix} of shape (n, d), or Spark DataFrame or RDD
 
         Returns
         -------
         ndarray of shape (n,), or (n, k) of 0 and 1 for multilabel targets
+            Of a DataFrame, it with one more column, ``prediction``, which is computed when it is asked
+            for; of an RDD of arrays, one of arrays.
         """
         check_is_fitted(self)
         if is_spark(X):
@@ -145,8 +148,8 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-        y : array-like of shape (n,), or indicator matrix of shape (n, k)
+        X : {array-like, sparse matrix} of shape (n, d), or Spark DataFrame or RDD
+        y : array-like of shape (n,), or indicator matrix of shape (n, k), or name of a column
             True labels; all k of a row must be right.
         sample_weight : array-like of shape (n,), default=None
 
@@ -235,6 +238,11 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
             given = {k: v for k, v in self.get_params().items() if k not in OWN_OPTIONS}
             return {name: described(value) for name, value in {**given, "state": state}.items()}
 
+        if is_spark(X) and not hasattr(backend, "fold_rows"):
+            raise ValueError(
+                f"X is a {type(X).__name__} of Spark, and backend={self.backend!r} reads arrays: choose "
+                "'spark' or 'auto'."
+            )
         source, target = backend.planned(plan).source(
             X, y, sample_weight=sample_weight, classes=classes, validate=validate, options=options
         )

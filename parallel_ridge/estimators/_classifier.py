@@ -74,8 +74,8 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
           20,000 (for sparse rows: where d does). If a factorisation would lose more than 8 digits,
           it warns and takes ``"svd"``. ``solver_`` names the one that was used.
     backend : str or Backend, default="auto"
-        Where the pass over the rows runs: ``"openmp"`` (``"auto"``) or a registered name, or a
-        configuration object.
+        Where the pass over the rows runs: ``"openmp"``, ``"mpi"``, ``"spark"`` or a registered name, or
+        a configuration object. ``"auto"`` is Spark for rows that lie there, else OpenMP.
     n_jobs : int, default=None
         Threads; None is all cores that this process may use, -1 all cores.
     memory : str, path or joblib.Memory, default=None
@@ -96,6 +96,8 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (d,) of str
         Only if X had column names that are all strings.
+    feature_columns_ : tuple of str
+        Columns of features, if X was a Spark DataFrame.
     n_iter_ : ndarray of shape (k,) of int, or None
         Iterations, of ``solver="cg"``.
     solver_ : str
@@ -159,8 +161,10 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows. Arrays of float32, float64, integers or booleans are used as they are.
+        X : {array-like, sparse matrix} of shape (n, d), or Spark DataFrame or RDD
+            Rows. Arrays of float32, float64, integers or booleans are used as they are. Rows in Spark
+            stay in its executors (see docs/spark.md): ``y`` and ``sample_weight`` are then names of
+            columns, and an RDD has them in its items.
         y : array-like of shape (n,), or indicator matrix of shape (n, k) for multilabel targets
             Labels of any kind that sorts.
         sample_weight : array-like of shape (n,), default=None

@@ -58,6 +58,8 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
     cv : int, splitter, iterable or None, default=None
         None is leave-one-out. Else what scikit-learn takes: a number of (stratified) folds, a
         splitter, or an iterable of (train, test) positions, which may overlap and leave rows out.
+        For rows in Spark a number of folds, which go by a hash of each row's features or of the
+        column ``groups``; or the name of a column that holds each row's fold.
     scoring : str, callable or None, default=None
         The score to maximise.
 
@@ -127,6 +129,8 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (d,) of str
         Only if X had column names that are all strings.
+    feature_columns_ : tuple of str
+        Columns of features, if X was a Spark DataFrame.
     n_iter_ : ndarray of shape (k,) of int, or None
     solver_ : str
         The solver that fitted ``coef_``.
@@ -202,8 +206,9 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows. Arrays of float32, float64, integers or booleans are used as they are.
+        X : {array-like, sparse matrix} of shape (n, d), or Spark DataFrame or RDD
+            Rows. Arrays of float32, float64, integers or booleans are used as they are. Of a DataFrame,
+            ``y``, ``sample_weight`` and ``groups`` are names of columns.
         y : array-like of shape (n,), or indicator matrix of shape (n, k) for multilabel targets
             Labels of any kind that sorts.
         sample_weight : array-like of shape (n,), default=None
