@@ -96,7 +96,7 @@ def frame(spark, kind, X, y, w=None, *, partitions=3, more=()):
         columns.append(np.asarray(w).tolist())
     for name, type_, values in more:
         fields.append(T.StructField(name, type_))
-        columns.append(list(values))
+        columns.append(np.asarray(values).tolist())
     X = X.astype(kind.dtype)
     rows = [(*kind.row(x), *rest) for x, rest in zip(X, zip(*columns, strict=True), strict=True)]
     return spark.createDataFrame(
@@ -631,9 +631,13 @@ def test_solves_run_as_tasks_in_order(spark):
 
         return i, TaskContext.get() is not None
 
-    backend = spark_backend(spark)
+    backend = spark_backend(spark, solves="tasks")
     assert backend.map(where, range(5)) == [(i, True) for i in range(5)]
     assert backend.map(where, []) == []
+    for near in (spark_backend(spark), spark_backend(spark, solves="driver")):
+        assert near.map(where, range(5)) == [(i, False) for i in range(5)]
+    with pytest.raises(ValueError, match="solves='there' is not known"):
+        spark_backend(spark, solves="there").map(where, range(5))
 
     def fails(i):
         if i == 2:
@@ -645,6 +649,20 @@ def test_solves_run_as_tasks_in_order(spark):
     triple = [SufficientStatistics.from_data(np.eye(3) * i, [0, 1, 1]) for i in (1, 2, 3)]
     moved = backend.map(lambda s: s + s, triple)
     assert all(a == b + b for a, b in zip(moved, triple, strict=True))
+
+
+@pytest.mark.parametrize("scoring", ["accuracy", "r2"])
+def test_a_search_whose_solves_are_tasks(spark, digits, scoring):
+    X, y, _ = digits
+    rows = frame(spark, KINDS[0], X[:500], y[:500])
+    near, far = (
+        ParallelRidgeClassifierCV(
+            ALPHAS, cv=3, scoring=scoring, backend=spark_backend(spark, solves=solves)
+        ).fit(rows, "label")
+        for solves in ("driver", "tasks")
+    )
+    for name in ("split0_test_score", "mean_test_score"):
+        np.testing.assert_allclose(near.cv_results_[name], far.cv_results_[name], rtol=1e-9)
 
 
 def test_a_backend_pickles_without_its_session(spark):

@@ -24,7 +24,7 @@ def run(spark_environment, tmp_path):
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=900,
         )
         lines = outcome.stdout.strip().splitlines()
         assert outcome.returncode == 0 and lines, outcome.stdout[-2000:] + outcome.stderr[-6000:]

@@ -9,7 +9,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from numbers import Integral
 from operator import add
@@ -42,6 +42,7 @@ INSTALL = (
     "install parallel_ridge[spark] in the Python that executors use: a cluster image with it, or an "
     "environment archive (see docs/spark.md), and PYSPARK_PYTHON"
 )
+STOPPED = "The Spark session has been stopped: make a new one, and the DataFrame anew from it."
 # Under Spark Connect the number of partitions is not known: each round of merging leaves this many.
 MERGED = 8
 # Errors that another attempt at the same rows would meet again.
@@ -73,12 +74,16 @@ class SparkBackend(Backend):
         rows, or else all columns of numbers that have no other role.
     n_jobs : int, default=None
         Threads of a task; None is ``spark.task.cpus``.
+    solves : {"auto", "tasks", "driver"}, default="auto"
+        Where the solves of a search run: a task each, or in threads of the driver. "auto" is the driver
+        where the whole cluster is this machine (``local[...]``): statistics need not travel then.
     """
 
     session: Any = None
     depth: int = 2
     features: str | Sequence[str] | None = None
     n_jobs: int | None = None
+    solves: str = "auto"
     _plan: Plan = field(default=Plan(), init=False, repr=False, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -99,7 +104,8 @@ class SparkBackend(Backend):
         blocks = source.blocks(reduction.block_rows)
         session = self.live_session()
         if is_connect(session):
-            values = self.map(_BlockFold(reduction, self.n_jobs), blocks)
+            tasks = replace(self, solves="tasks")
+            values = tasks.map(_BlockFold(reduction, self.n_jobs), blocks)
             return _sum(values, reduction)
         context = session.sparkContext
         some = list(blocks)
@@ -108,8 +114,7 @@ class SparkBackend(Backend):
 
     def fold_rows(self, reduction: Reduction[Any, V], rows: Any, reader: Reads) -> V:
         """Fold the rows of a DataFrame of the reader's columns, or of an RDD of what it reads."""
-        session = rows.sparkSession if hasattr(rows, "sparkSession") else None
-        session = self.live_session() if session is None else session
+        session = session_of(rows)
         check_session(session)
         check_executors(session)
         if not isinstance(self.depth, int) or self.depth < 1:
@@ -132,9 +137,17 @@ class SparkBackend(Backend):
     def map(self, function: Callable[[T], S], items: Iterable[T]) -> list[S]:
         """Call `function` on items, each in a task of its own; a single one in this process."""
         items = list(items)
-        if len(items) < 2:
-            return [function(item) for item in items]
+        if self.solves not in ("auto", "tasks", "driver"):
+            raise ValueError(
+                f"solves={self.solves!r} is not known; choose 'auto', 'tasks' or 'driver'."
+            )
+        if len(items) < 2 or self.solves == "driver":
+            return OpenMPBackend().map(function, items)
         session = self.live_session()
+        if self.solves == "auto" and not is_connect(session):
+            master = session.sparkContext.master
+            if master == "local" or master.startswith("local["):
+                return OpenMPBackend().map(function, items)
         check_executors(session)
         from pyspark import cloudpickle
 
@@ -190,6 +203,7 @@ class SparkBackend(Backend):
                 X, y, sample_weight=sample_weight, classes=classes, validate=validate
             )
         import_pyspark()
+        check_session(session_of(X))
         plan = self._plan
         rows: Any
         reader: Reader
@@ -348,6 +362,15 @@ def is_connect(session: Any) -> bool:
     return "connect" in type(session).__module__.split(".")
 
 
+def session_of(rows: Any) -> Any:
+    """The session of a DataFrame, or one of an RDD's context."""
+    if hasattr(rows, "sparkSession"):
+        return rows.sparkSession
+    if rows.context._jsc is None:
+        raise ValueError(STOPPED)
+    return import_pyspark().sql.SparkSession(rows.context)
+
+
 def check_session(session: Any) -> None:
     """Raise if a session was stopped."""
     if is_connect(session):
@@ -356,9 +379,7 @@ def check_session(session: Any) -> None:
         context = session.sparkContext._jsc
         stopped = context is None or context.sc().isStopped()
     if stopped:
-        raise ValueError(
-            "The Spark session has been stopped: make a new one, and the DataFrame anew from it."
-        )
+        raise ValueError(STOPPED)
 
 
 # ------------------------------------------------------------------------------------ in executors
@@ -661,10 +682,7 @@ def clear_errors() -> Iterator[None]:
                 "see what it printed above."
             ) from error
         if "SparkContext was shut down" in text or "stopped SparkContext" in text:
-            raise ValueError(
-                "The Spark session was stopped while it was needed: make a new one, and the DataFrame "
-                "anew from it."
-            ) from error
+            raise ValueError(STOPPED) from error
         found = [line for line in text.splitlines() if "RuntimeError: partition " in line]
         if found:
             raise RuntimeError(found[0].strip().removeprefix("RuntimeError: ")) from error

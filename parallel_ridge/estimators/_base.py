@@ -189,6 +189,9 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
 
     def _spark_backend(self, X: Any) -> Any:
         """The backend for rows in Spark: the one that was chosen, if it is for those."""
+        from parallel_ridge.backends.spark import check_session, session_of
+
+        check_session(session_of(X))
         backend = get_backend(self.backend, self.n_jobs, X)
         return backend if hasattr(backend, "fold_rows") else get_backend("auto", self.n_jobs, X)
 

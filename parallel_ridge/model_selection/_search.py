@@ -332,6 +332,8 @@ class Searcher:
             parts = self.statistics(grouped, splits.n_groups)
             total = SufficientStatistics.sum(parts)
             items = terms(parts, splits.train)
+            if self.source.stays:  # solves may run far away: one sum is less to send than its terms
+                items = [[SufficientStatistics.sum(some)] for some in items]
         else:
             items = [
                 [self.statistics(self._training(splits, i, balance))]
