@@ -125,12 +125,13 @@ def results(folder):
     X, y = rng.integers(0, 256, (400, 800), dtype=np.uint8), np.arange(400) % 2
     rows = frame(session, X, y, partitions=20)
     # 20 results of 2.5 MiB: all of them exceed the limit, and those of the tree's last level do not.
-    tree = ParallelRidgeClassifier(backend=SparkBackend(session, depth=2)).fit(rows, "label")
-    flat = error_of(
-        lambda: ParallelRidgeClassifier(backend=SparkBackend(session, depth=1)).fit(rows, "label")
-    )
-    expected = ParallelRidgeClassifier(solver="cholesky").fit(X, y)
-    return {"tree": same_bits(tree, expected), "flat": flat}
+
+    def fit(depth):
+        backend = SparkBackend(session, depth=depth)
+        return ParallelRidgeClassifier(1e6, backend=backend).fit(rows, "label")
+
+    expected = ParallelRidgeClassifier(1e6, solver="cholesky").fit(X, y)
+    return {"tree": same_bits(fit(2), expected), "flat": error_of(lambda: fit(1))}
 
 
 def stopped(folder):
