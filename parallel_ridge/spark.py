@@ -297,8 +297,9 @@ class RidgeClassificationModel(
         frame = answer(values, dataset, "decision_function", name)
         if prediction:
             labels = F.array(*map(F.lit, self._learnt.classes.tolist()))
-            scores = F.col(f"`{name}`")
-            best = F.array_position(scores, F.array_max(scores)).cast("int")
+            scores = "`" + name.replace("`", "``") + "`"
+            # In SQL: before PySpark 4 the function takes no column for the value.
+            best = F.expr(f"cast(array_position({scores}, array_max({scores})) as int)")
             frame = frame.withColumn(prediction, F.element_at(labels, best))
         if raw:
             return frame.withColumn(raw, array_to_vector(frame[f"`{raw}`"]))
