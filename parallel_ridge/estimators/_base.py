@@ -18,9 +18,10 @@ from sklearn.utils import check_consistent_length, compute_class_weight
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from parallel_ridge import solvers
-from parallel_ridge.backends import Backend, get_backend
+from parallel_ridge.backends import Backend, Plan, get_backend
 from parallel_ridge.backends.openmp import OpenMPBackend, blas_threads
 from parallel_ridge.caching import check_memory, fold_cached
+from parallel_ridge.frames import is_spark
 from parallel_ridge.reductions import (
     SAMPLE_ROWS,
     MomentsReduction,
@@ -106,14 +107,17 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n, d)
+        X : {array-like, sparse matrix} of shape (n, d), or Spark DataFrame or RDD
             Rows; converted in blocks, never whole.
 
         Returns
         -------
         ndarray of shape (n,) for two classes, or (n, k)
-            Positive where the (second) class is the more likely.
+            Positive where the (second) class is the more likely. Of a DataFrame, it with one more
+            column, ``decision``, which is computed when it is asked for.
         """
+        if is_spark(X):
+            return self._in_spark(X, "decision_function", "decision")
         return self._by_rows(X, lambda values: values)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
@@ -121,13 +125,17 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n, d)
+        X : {array-like, sparse matrix} of shape (n, d), or Spark DataFrame or RDD
 
         Returns
         -------
         ndarray of shape (n,), or (n, k) of 0 and 1 for multilabel targets
+            Of a DataFrame, it with one more column, ``prediction``, which is computed when it is asked
+            for; of an RDD of arrays, one of arrays.
         """
         check_is_fitted(self)
+        if is_spark(X):
+            return self._in_spark(X, "predict", "prediction")
         if self._multilabel:
             return self._by_rows(X, lambda values: (values > 0).astype(int))
         if self.coef_.ndim == 1:
@@ -141,8 +149,8 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-        y : array-like of shape (n,), or indicator matrix of shape (n, k)
+        X : {array-like, sparse matrix} of shape (n, d), or Spark DataFrame or RDD
+        y : array-like of shape (n,), or indicator matrix of shape (n, k), or name of a column
             True labels; all k of a row must be right.
         sample_weight : array-like of shape (n,), default=None
 
@@ -151,6 +159,10 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         float
         """
         check_is_fitted(self)
+        if is_spark(X):
+            from parallel_ridge.estimators._spark import score
+
+            return score(self._spark_backend(X), self, X, y, sample_weight)
 
         def here() -> tuple[float, float]:
             if _is_empty(X) and _is_empty(y):  # others may have rows
@@ -171,6 +183,20 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         tags.input_tags.sparse = True
         tags.classifier_tags.multi_label = True
         return tags
+
+    def _in_spark(self, X: Any, method: str, name: str) -> Any:
+        from parallel_ridge.estimators._spark import answer
+
+        check_is_fitted(self)
+        return answer(self, X, method, name)
+
+    def _spark_backend(self, X: Any) -> Any:
+        """The backend for rows in Spark: the one that was chosen, if it is for those."""
+        from parallel_ridge.backends.spark import check_session, session_of
+
+        check_session(session_of(X))
+        backend = get_backend(self.backend, self.n_jobs, X)
+        return backend if hasattr(backend, "fold_rows") else get_backend("auto", self.n_jobs, X)
 
     def _problem(self) -> Problem:
         return Problem(bool(self.fit_intercept), bool(self.standardize), self.objective == "mean")
@@ -199,6 +225,7 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         reset: bool,
         classes: Any = None,
         state: Any = None,
+        plan: Plan = Plan(),  # noqa: B008  # never changed
     ) -> tuple[Source, Target]:
         """Source of validated rows; that they are finite is left to the pass.
 
@@ -221,7 +248,12 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
                 name: described(value) for name, value in {**given, "earlier rows": state}.items()
             }
 
-        source, target = backend.source(
+        if is_spark(X) and not hasattr(backend, "fold_rows"):
+            raise ValueError(
+                f"X is a {type(X).__name__} of Spark, and backend={self.backend!r} reads arrays: choose "
+                "'spark' or 'auto'."
+            )
+        source, target = backend.planned(plan).source(
             X, y, sample_weight=sample_weight, classes=classes, validate=validate, options=options
         )
         if source.n_rows == 0:
@@ -229,13 +261,15 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
                 f"Found array with 0 sample(s) (shape=(0, {source.n_features})) while a minimum of 1 "
                 f"is required by {type(self).__name__}."
             )
+        if source.stays:
+            self.feature_columns_ = source.columns
         return source, target
 
     def _read_to_fit(
-        self, backend: Backend, X: Any, y: Any, sample_weight: Any
+        self, backend: Backend, X: Any, y: Any, sample_weight: Any, plan: Plan
     ) -> tuple[Source, Target]:
         """As `_read`, for rows that must suffice for a fit."""
-        source, target = self._read(backend, X, y, sample_weight, reset=True)
+        source, target = self._read(backend, X, y, sample_weight, reset=True, plan=plan)
         if len(target.classes) < 2 and not target.multilabel:
             raise ValueError(
                 f"y has one class only, {target.classes.tolist()[0]!r}; a classifier needs "
@@ -279,7 +313,8 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
             if min(n, d) > LARGEST_SYSTEM or (source.sparse and d > LARGEST_SYSTEM):
                 solver = "cg"
             else:
-                solver = "dual" if n < d and not self.store_statistics else "cholesky"
+                few = n < d and not self.store_statistics and not source.stays
+                solver = "dual" if few else "cholesky"
         if self.store_statistics and solver not in STATISTICS_SOLVERS:
             raise ValueError(
                 f"solver={solver!r} makes no statistics; with store_statistics=True choose one of "
