@@ -112,8 +112,8 @@ class Reduction(Protocol, Generic[A, V]):
 class GroupValues(list[Any]):
     """Value of `GroupedReduction`: the values of the groups, which add one by one.
 
-    None stands for a group without rows until `GroupedReduction.complete`: blocks, which hold rows
-    of one group, have light values however many groups there are.
+    None stands for a group without rows until `complete`: blocks, which hold rows of one group, have
+    light values however many groups there are.
     """
 
     def __add__(self, other: GroupValues) -> GroupValues:  # type: ignore[override]
@@ -165,19 +165,22 @@ class GroupedReduction:
         self._close(total)
         return GroupValues(total.values.get(group) for group in range(len(self.reductions)))
 
-    def complete(self, values: GroupValues) -> GroupValues:
-        """Values of all groups, of those without rows too."""
-        return GroupValues(
-            reduction.finish(reduction.zero(1)) if value is None else value
-            for reduction, value in zip(self.reductions, values, strict=True)
-        )
-
     def _close(self, total: GroupTotals) -> None:
         group = total.group
         if group >= 0:
             value = self.reductions[group].finish(total.total)
             total.values[group] = total.values[group] + value if group in total.values else value
         total.group, total.total = -1, None
+
+
+def complete(reduction: Reduction[Any, Any], value: Any) -> Any:
+    """The value of a whole fold, with values for groups without rows too."""
+    if not isinstance(reduction, GroupedReduction):
+        return value
+    return GroupValues(
+        one.finish(one.zero(1)) if part is None else part
+        for one, part in zip(reduction.reductions, value, strict=True)
+    )
 
 
 @dataclass

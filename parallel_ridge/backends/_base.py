@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from parallel_ridge.reductions import GroupedReduction, Reduction, Value
+from parallel_ridge.reductions import Reduction, Value, complete
 from parallel_ridge.sources import Block, Source, Target, Validate, as_source, check_rows
 
 A = TypeVar("A")
@@ -139,8 +139,7 @@ def fold_blocks(reduction: Reduction[A, V], source: Source, n_threads: int) -> A
 
     The bits of the value do not depend on the number of threads.
     """
-    value = _fold_blocks(reduction, source, n_threads)
-    return reduction.complete(value) if isinstance(reduction, GroupedReduction) else value
+    return complete(reduction, _fold_blocks(reduction, source, n_threads))
 
 
 def _fold_blocks(reduction: Reduction[A, V], source: Source, n_threads: int) -> Any:

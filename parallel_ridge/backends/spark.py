@@ -32,7 +32,7 @@ from parallel_ridge.frames import (
     read_rdd,
 )
 from parallel_ridge.partitions import BatchReader, BlockReader, Groups, PartitionSource, Reader
-from parallel_ridge.reductions import Reduction, RowsReduction
+from parallel_ridge.reductions import Reduction, RowsReduction, complete
 from parallel_ridge.sources import Block, Source, Target, Validate, check_rows
 
 T = TypeVar("T")
@@ -586,7 +586,8 @@ def _checked(value: Any, reduction: Reduction[Any, V]) -> V:
     """The value of a fold, or its error; that of no rows if there were no partitions."""
     if isinstance(value, Failure):
         value.throw()
-    return reduction.finish(reduction.zero(1)) if value is None else value
+    value = reduction.finish(reduction.zero(1)) if value is None else value
+    return complete(reduction, value)
 
 
 # ------------------------------------------------------------------------------ what executors have
