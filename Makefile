@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-oldest test-spark35 lint bench bench-quick clean
+.PHONY: demo test test-oldest test-spark35 lint bench bench-quick docs clean
 
 $(VENV)/installed: pyproject.toml meson.build meson.options parallel_ridge/meson.build parallel_ridge/kernels/meson.build
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -52,5 +52,13 @@ bench: $(VENV)/installed
 bench-quick: $(VENV)/installed
 	$(BIN)/python -m benchmarks --quick
 
+$(VENV)/docs: $(VENV)/installed
+	$(INSTALL) --no-build-isolation --editable ".[docs]"
+	touch $@
+
+# The pages, in build/docs. Examples run; what has not changed since the last build does not run again.
+docs: $(VENV)/docs
+	$(BIN)/python -m sphinx -W --keep-going -n -q docs build/docs
+
 clean:
-	rm -rf $(VENV) $(VENV)-oldest $(VENV)-spark35 build
+	rm -rf $(VENV) $(VENV)-oldest $(VENV)-spark35 build docs/gallery docs/generated

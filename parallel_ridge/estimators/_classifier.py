@@ -72,8 +72,13 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
           the work.
         - ``"cg"`` iterates, a pass over the rows each time, and needs no such matrix.
         - ``"auto"`` takes ``"dual"`` where n < d, else ``"cholesky"``; ``"cg"`` where both exceed
-          20,000 (for sparse rows: where d does). If a factorisation would lose more than 8 digits,
-          it warns and takes ``"svd"``. ``solver_`` names the one that was used.
+          20,000 (for sparse rows: where d does).
+
+        ``"cholesky"`` refines its solution where the condition number exceeds 2e7, by exact sums
+        of integers or by passes over the rows. Where that is not enough (beyond 1e13), and for
+        ``"eigen"`` and ``"dual"`` beyond 2e7, there is an
+        :class:`~parallel_ridge.IllConditionedWarning`, and ``"svd"`` takes over. ``solver_`` names
+        the one that was used.
     backend : str or Backend, default="auto"
         Where the pass over the rows runs: ``"openmp"``, ``"mpi"`` (each rank fits to its own rows, and
         all get the same model), ``"spark"``, a registered name, or a configuration object. ``"auto"``
@@ -111,7 +116,9 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
     -----
     A fit of n rows and d features costs ``n d^2 / 2`` multiplications on all cores and ``d^3 / 3``
     for the solve (``n^2 d`` if n < d), and ``O(d^2)`` memory beyond the data, which is neither
-    copied nor converted whole. Integer rows are summed exactly.
+    copied nor converted whole. Integer rows are summed exactly. An ill-conditioned system costs a
+    few steps of iterative refinement more: each is a pass of ``2 n d k`` multiplications, or, of
+    integers, some products of the Gram matrix with the weights.
 
     References
     ----------
