@@ -138,7 +138,50 @@ class Series:
         return {"name": self.name, "worker": self.worker, "series": series}
 
 
-Row = Comparison | Series
+@dataclass(frozen=True)
+class Grid:
+    """One job over ranks x threads, already measured.
+
+    Parameters
+    ----------
+    name : str
+        The job.
+    cells : list of dict
+        ``ranks``, ``threads``, ``times`` in seconds, and whether the cell is ``oversubscribed``.
+    scaled : bool
+        Whether work grew with the number of workers.
+    """
+
+    name: str
+    cells: list[dict[str, Any]]
+    scaled: bool = False
+
+    def measure(self, repetitions: int) -> dict[str, Any]:
+        """The measurements, as JSON holds them."""
+        return vars(self)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of its own, in words that were formed from measurements.
+
+    Parameters
+    ----------
+    name : str
+    head : list of str
+    lines : list of list of str
+    """
+
+    name: str
+    head: list[str]
+    lines: list[list[str]]
+
+    def measure(self, repetitions: int) -> dict[str, Any]:
+        """The table, as JSON holds it."""
+        return vars(self)
+
+
+Row = Comparison | Series | Grid | Table
 Group = Callable[["Options"], Iterator[Row]]
 """Yields rows, one at a time so that data live no longer than needed; its docstring is the page's."""
 

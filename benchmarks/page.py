@@ -108,7 +108,7 @@ def render(results: Mapping[str, Any], groups: Mapping[str, Group]) -> str:
 
 
 def _rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [row for row in result["rows"] if "series" not in row]
+    return [row for row in result["rows"] if "ours" in row]
 
 
 def _summary(results: Sequence[Mapping[str, Any]]) -> str:
@@ -144,6 +144,10 @@ def ratio(row: Mapping[str, Any]) -> float:
 
 def lines(row: Mapping[str, Any], facts: Mapping[str, str]) -> list[list[str]]:
     """Lines of the table for a row of results, in cells."""
+    if "cells" in row:
+        return _grid(row)
+    if "lines" in row:
+        return [row["head"], *row["lines"]]
     return _steps(row) if "series" in row else [_line(row, facts)]
 
 
@@ -213,9 +217,49 @@ def _section(result: Mapping[str, Any], group: Group, common: Mapping[str, str])
     if series:
         head = ["", series[0]["worker"], "time", "speed-up", "efficiency"]
         parts.append(_table(head, [cells for row in series for cells in _steps(row)]))
+    grids = [row for row in result["rows"] if "cells" in row]
+    if grids:
+        head = ["", "ranks", "threads a rank", "time", "speed-up", "efficiency"]
+        parts.append(_table(head, [cells for row in grids for cells in _grid(row)]))
+        parts.extend(f"\n![{row['name']}](figures/{figure_name(row)})\n" for row in grids)
+    for row in result["rows"]:
+        if "lines" in row:
+            parts.append(f"\n{row['name'].capitalize()}:\n\n" + _table(row["head"], row["lines"]))
     notes = dict.fromkeys(row["note"] for row in compared if row["note"])
     parts.extend(f"\n{note}\n" for note in notes)
     return "".join(parts)
+
+
+def cells_of(row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Cells of a grid with their ``speed_up`` and ``efficiency`` against one rank, one thread."""
+    base = median(row["cells"][0]["times"])
+    cells = []
+    for cell in row["cells"]:
+        workers = cell["ranks"] * cell["threads"]
+        speed_up = base / median(cell["times"]) * (workers if row["scaled"] else 1)
+        cells.append({**cell, "speed_up": speed_up, "efficiency": speed_up / workers})
+    return cells
+
+
+def figure_name(row: Mapping[str, Any]) -> str:
+    """File of a grid's heat map."""
+    return "mpi_" + row["name"].replace(",", "").replace(" ", "_") + ".png"
+
+
+def _grid(row: Mapping[str, Any]) -> list[list[str]]:
+    lines = []
+    for cells in cells_of(row):
+        line = [
+            str(cells["ranks"]),
+            str(cells["threads"]),
+            cell(cells["times"], "s"),
+            f"{cells['speed_up']:.2f}",
+            f"{cells['efficiency']:.0%}",
+        ]
+        if cells["oversubscribed"]:
+            line = [f"({text})" for text in line]
+        lines.append([row["name"], *line])
+    return lines
 
 
 def _steps(row: Mapping[str, Any]) -> list[list[str]]:

@@ -671,7 +671,7 @@ def as_shard(
         names = _names(X)
         rows, labels = validate(X, y, True)
         target: Target | None = None
-        if rows.shape[0] == 0 and len(np.atleast_1d(labels)) == 0:
+        if rows.shape[0] == 0 and np.shape(labels)[:1] == (0,):
             local = ArraySource(rows, Labels(np.empty(0, np.int32)))
         else:
             local, target = as_source(
@@ -692,6 +692,11 @@ def as_shard(
     sparse = agree("whether X is sparse", [facts[i].sparse for i in ranks], ranks)
     ranks = [rank for rank, fact in enumerate(facts) if fact.target is not None]
     if not ranks:
+        if classes is None:
+            raise ValueError(
+                f"Found array with 0 sample(s) (shape=(0, {local.n_features})) on every rank, so the "
+                "classes are unknown: pass classes."
+            )
         _, target = encode_labels(np.empty(0), classes)
         return ShardSource(local, gather, rank, dtype, sparse), target
     targets = [fact.target for fact in facts if fact.target is not None]

@@ -207,11 +207,14 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
                 return validate_data(self, X, y, multi_output=True, **common)
             X = validate_data(self, X, ensure_min_samples=0, **common)
             check_consistent_length(X, y)
-            return X, np.asarray(y)
+            return X, y if hasattr(y, "shape") else np.asarray(y)
 
         def options() -> dict[str, str]:
             given = {k: v for k, v in self.get_params().items() if k not in OWN_OPTIONS}
-            return {name: described(value) for name, value in {**given, "state": state}.items()}
+            given |= {"whether statistics are kept": check_memory(self.memory) is not None}
+            return {
+                name: described(value) for name, value in {**given, "earlier rows": state}.items()
+            }
 
         source, target = backend.source(
             X, y, sample_weight=sample_weight, classes=classes, validate=validate, options=options

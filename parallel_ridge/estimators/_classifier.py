@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -74,8 +75,8 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
           20,000 (for sparse rows: where d does). If a factorisation would lose more than 8 digits,
           it warns and takes ``"svd"``. ``solver_`` names the one that was used.
     backend : str or Backend, default="auto"
-        Where the pass over the rows runs: ``"openmp"`` (``"auto"``) or a registered name, or a
-        configuration object.
+        Where the pass over the rows runs: ``"openmp"`` (``"auto"``), ``"mpi"`` (each rank fits to its
+        own rows, and all get the same model), a registered name, or a configuration object.
     n_jobs : int, default=None
         Threads; None is all cores that this process may use, -1 all cores.
     memory : str, path or joblib.Memory, default=None
@@ -237,7 +238,10 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
                     "alone: to go on from a fit, set store_statistics=True before it.",
                     UserWarning,
                 )
-            seen = None if before is None else (before.n_samples, before.classes.tolist())
+            seen = None
+            if before is not None:
+                shift_key = zlib.crc32(before.shift.tobytes())
+                seen = (before.n_samples, before.classes.tolist(), shift_key)
             source, target = self._read(
                 backend,
                 X,
