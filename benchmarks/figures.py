@@ -44,7 +44,8 @@ def draw(results: Mapping[str, Any], folder: Path) -> None:
             save(figure, figure_name(key, row))
         splits = [row for row in result["rows"] if "split" in row]
         if splits:
-            figure = Figure(figsize=(8, 3), layout="constrained")
+            figure = Figure(figsize=(8.5, 3), layout="constrained")
+            figure.get_layout_engine().set(wspace=0.08)
             _splits(figure.subplots(1, len(splits), squeeze=False)[0], splits)
             save(figure, split_name(key))
 
@@ -80,7 +81,9 @@ def _curves(axes: Axes, row: Mapping[str, Any]) -> None:
         axes.set_xticks([], minor=True)
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.6g}")
     else:
-        axes.set_ylim(bottom=0)
+        # From 0, that what is flat looks flat, with room above.
+        highest = max(max(values) for curve in row["curves"].values() for values in curve.values())
+        axes.set_ylim(0, 1.25 * highest)
         axes.set_xlim(left=0)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
@@ -100,7 +103,7 @@ def _splits(all_axes: Sequence[Axes], rows: Sequence[Mapping[str, Any]]) -> None
         axes.bar(where, shared, 0.6, color=COLOURS[5], label="parallel part")
         fixed = np.full(len(threads), scale * overhead)
         axes.bar(where, fixed, 0.6, shared, color=COLOURS[1], hatch="//", label="overhead")
-        axes.plot(where, scale * np.array(times), "k_", markersize=16, label="measured")
+        axes.plot(where, scale * np.array(times), "ko", mfc="white", ms=6, label="measured")
         axes.set_xticks(where, threads)
         axes.set(title=row["name"].replace("`", ""), xlabel="threads", ylabel=f"time ({unit})")
         axes.title.set_fontsize(10)

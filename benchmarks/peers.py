@@ -17,6 +17,7 @@ from sklearn.linear_model import RidgeClassifier
 from sklearn.model_selection import KFold
 
 from benchmarks.measure import Comparison, Group, Measurement, Options, timed
+from benchmarks.search import QUICK_ROWS
 from benchmarks.single_machine import N_CLASSES, Images
 from parallel_ridge import ParallelRidgeClassifier, ParallelRidgeClassifierCV
 
@@ -170,7 +171,7 @@ def peers_search(options: Options) -> Iterator[Comparison]:
     alpha".
     """
     warnings.simplefilter("ignore")
-    images = Images(options.images)
+    images = Images(QUICK_ROWS if options.quick else options.images)
     X, X_test = (rows.astype(np.float32) / np.float32(255) for rows in (images.X, images.X_test))
     y, y_test = images.y.astype(np.intp), images.y_test.astype(np.intp)
     against = "himalaya, `RidgeCV`"
