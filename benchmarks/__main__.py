@@ -16,10 +16,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks.figures import draw
 from benchmarks.measure import Group, Options
 from benchmarks.page import lines, machine, render
 
-MODULES = ("single_machine", "search")
+MODULES = ("single_machine", "search", "peers", "study", "scale", "mpi", "spark")
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS, PAGE = ROOT / "benchmarks" / "results.json", ROOT / "docs" / "benchmarks.md"
@@ -82,6 +83,7 @@ def main() -> None:
         store.write_text(json.dumps(results, indent=1) + "\n")
         page.write_text(render(results, groups))  # each time, lest a later group fails
     page.write_text(render(results, groups))
+    draw(results, page.parent / "figures")
     print(f"Wrote {page.relative_to(ROOT)} from {store.relative_to(ROOT)}.")
 
 

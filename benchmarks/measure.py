@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import subprocess
 import sys
 import threading
@@ -13,10 +14,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+
+T = TypeVar("T")
 
 PAUSE = 0.2
 """Seconds between two measurements: idle workers of one thread pool spin, and slow the next."""
+
+ENOUGH, LEAST = 20.0, 3
+"""Seconds after which a comparison is not measured again, once each side was this many times."""
 
 SAMPLING = 0.002
 """Seconds between two looks at a process's memory."""
@@ -85,6 +91,8 @@ class Comparison:
         Whether one measurement will do, with no warm-up: memory and accuracy do not vary.
     peer_once : bool, default=False
         Whether the peer, which takes very long, is measured once, with no warm-up.
+    accuracies : tuple of two callables returning float, default=None
+        Called after all measurements: test accuracy of what was measured last, ours and the peer's.
     """
 
     name: str
@@ -96,12 +104,13 @@ class Comparison:
     unit: str = "s"
     once: bool = False
     peer_once: bool = False
+    accuracies: tuple[Measurement, Measurement] | None = None
 
     def measure(self, repetitions: int) -> dict[str, Any]:
         """All measurements, as JSON holds them."""
         calls = [call for call in (self.ours, self.peer) if call] if self.ours else []
         most = [1, 1] if self.once else [repetitions, 1 if self.peer_once else repetitions]
-        ours, peer = [*in_turns(calls, most), [], []][:2]
+        ours, peer = [*in_turns(calls, most[: len(calls)]), [], []][:2]
         return {
             "name": self.name,
             "against": self.against,
@@ -110,6 +119,7 @@ class Comparison:
             "note": self.note,
             "ours": ours,
             "peer": peer,
+            "accuracies": [call() for call in self.accuracies or () if calls],
         }
 
 
@@ -138,7 +148,120 @@ class Series:
         return {"name": self.name, "worker": self.worker, "series": series}
 
 
-Row = Comparison | Series
+@dataclass(frozen=True)
+class Grid:
+    """One job over ranks x threads, already measured.
+
+    Parameters
+    ----------
+    name : str
+        The job.
+    cells : list of dict
+        ``ranks``, ``threads``, ``times`` in seconds, and whether the cell is ``oversubscribed``.
+    scaled : bool
+        Whether work grew with the number of workers.
+    """
+
+    name: str
+    cells: list[dict[str, Any]]
+    scaled: bool = False
+
+    def measure(self, repetitions: int) -> dict[str, Any]:
+        """The measurements, as JSON holds them."""
+        return vars(self)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of its own, in words that were formed from measurements.
+
+    Parameters
+    ----------
+    name : str
+    head : list of str
+    lines : list of list of str
+    """
+
+    name: str
+    head: list[str]
+    lines: list[list[str]]
+
+    def measure(self, repetitions: int) -> dict[str, Any]:
+        """The table, as JSON holds it."""
+        return vars(self)
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Measurements against a quantity, in a table and a figure.
+
+    Parameters
+    ----------
+    name : str
+        What is measured; it names the figure.
+    x : str
+        What varies, with its unit.
+    y : str
+        What is measured, with its unit.
+    curves : dict of str to dict of float to callable, or to measurements
+        By curve and by `x`; those at one `x` are measured in turns.
+    unit : {"s", "MiB"}
+    log : bool, default=True
+        Whether both axes are logarithmic.
+    slopes : bool, default=False
+        Whether to fit an exponent to each curve.
+    once_from : float, default=inf
+        The `x` from which on one measurement must do, with no warm-up: it takes very long.
+    note : str
+        A sentence below the table.
+    """
+
+    name: str
+    x: str
+    y: str
+    curves: dict[str, dict[float, Any]]
+    unit: str = "s"
+    log: bool = True
+    slopes: bool = False
+    once_from: float = math.inf
+    note: str = ""
+
+    def measure(self, repetitions: int) -> dict[str, Any]:
+        """All measurements, as JSON holds them."""
+        measured: dict[str, dict[str, list[float]]] = {name: {} for name in self.curves}
+        for x in sorted({x for curve in self.curves.values() for x in curve}):
+            at = {name: curve[x] for name, curve in self.curves.items() if x in curve}
+            calls = [value for value in at.values() if callable(value)]
+            often = 1 if x >= self.once_from else repetitions
+            times = iter(in_turns(calls, [often] * len(calls)))
+            for name, value in at.items():
+                measured[name][f"{x:g}"] = next(times) if callable(value) else value
+        kept = ("name", "x", "y", "unit", "log", "slopes", "note")
+        return {"curves": measured} | {key: getattr(self, key) for key in kept}
+
+
+@dataclass(frozen=True)
+class Split:
+    """One job at several numbers of threads, split into what they share and what they do not.
+
+    Parameters
+    ----------
+    name : str
+        The job.
+    calls : dict of int to callable
+        Number of threads to a measurement in seconds.
+    """
+
+    name: str
+    calls: dict[int, Measurement]
+
+    def measure(self, repetitions: int) -> dict[str, Any]:
+        """All measurements, as JSON holds them."""
+        times = in_turns(list(self.calls.values()), [repetitions] * len(self.calls))
+        return {"name": self.name, "split": dict(zip(map(str, self.calls), times, strict=True))}
+
+
+Row = Comparison | Series | Grid | Table | Curves | Split
 Group = Callable[["Options"], Iterator[Row]]
 """Yields rows, one at a time so that data live no longer than needed; its docstring is the page's."""
 
@@ -160,27 +283,36 @@ class Options:
 
     @property
     def repetitions(self) -> int:
-        """Measurements of each side of a comparison."""
-        return 3 if self.quick else 7
+        """Measurements of each side of a comparison, at most."""
+        return 1 if self.quick else 7
+
+    @property
+    def images(self) -> int:
+        """Training images, where all would be 60,000."""
+        return 3_000 if self.quick else 60_000
 
 
 def in_turns(calls: Sequence[Measurement], repetitions: Sequence[int]) -> list[list[float]]:
     """Measure A, B, A, B, ... each as often as told, with a pause before each.
 
     What is measured more than once is warmed up; what is measured less often than others has its
-    turn in their middle.
+    turn in their middle. What takes long is measured less often: see `ENOUGH`.
     """
     results: list[list[float]] = [[] for _ in calls]
     turns = max(repetitions, default=0)
+    start = time.monotonic()
     for turn in range(-1, turns):
-        for call, result, times in zip(calls, results, repetitions, strict=False):
+        for call, result, times in zip(calls, results, repetitions, strict=True):
             early = (turns - times) // 2
             if (turn < 0 and times == 1) or not (turn < 0 or early <= turn < early + times):
                 continue
-            time.sleep(PAUSE)
+            if turns > 1:
+                time.sleep(PAUSE)
             value = call()
             if turn >= 0:
                 result.append(float(f"{value:.6g}"))
+        if turn + 1 >= LEAST and all(results) and time.monotonic() - start > ENOUGH:
+            break
     return results
 
 
@@ -212,10 +344,10 @@ def import_time(module: str) -> Measurement:
     return measurement
 
 
-def in_fresh_process(function: Callable[..., float], *args: Any) -> Measurement:
-    """Measurement by a function of a module in a new process, which it shares with nothing else."""
+def in_fresh_process(function: Callable[..., T], *args: Any) -> Callable[[], T]:
+    """A call of a module's function in a new process, which it shares with nothing else."""
 
-    def measurement() -> float:
+    def measurement() -> T:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
             return pool.submit(function, *args).result()
 
@@ -224,31 +356,31 @@ def in_fresh_process(function: Callable[..., float], *args: Any) -> Measurement:
 
 def peak_added(call: Callable[[], object]) -> float:
     """MiB that a call adds to this process's resident memory at its peak, mapped files included."""
-    _trim()
+    trim()
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from here
-    before = _memory("VmRSS")
+    before = memory("VmRSS")
     call()
-    return _memory("VmHWM") - before
+    return memory("VmHWM") - before
 
 
 def anonymous_added(call: Callable[[], object]) -> float:
     """MiB that a call adds to this process's memory that is no file's, at its sampled peak."""
-    _trim()
-    before = _memory("RssAnon")
-    with _sampled("RssAnon") as samples:
+    trim()
+    before = memory("RssAnon")
+    with sampled("RssAnon") as samples:
         call()
     return max(samples) - before
 
 
 @contextmanager
-def _sampled(field: str) -> Iterator[list[float]]:
-    """A list that a thread fills with samples while the body runs."""
-    samples = [_memory(field)]
+def sampled(field: str) -> Iterator[list[float]]:
+    """A list that a thread fills with samples of this process's memory (MiB) while the body runs."""
+    samples = [memory(field)]
     done = threading.Event()
 
     def sample() -> None:
         while not done.wait(SAMPLING):
-            samples.append(_memory(field))
+            samples.append(memory(field))
 
     thread = threading.Thread(target=sample)
     thread.start()
@@ -257,10 +389,10 @@ def _sampled(field: str) -> Iterator[list[float]]:
     finally:
         done.set()
         thread.join()
-        samples.append(_memory(field))
+        samples.append(memory(field))
 
 
-def _memory(field: str) -> float:
+def memory(field: str) -> float:
     """A field of this process's status, in MiB."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(field + ":"):
@@ -268,7 +400,7 @@ def _memory(field: str) -> float:
     raise OSError(f"This system does not tell {field} of a process.")
 
 
-def _trim() -> None:
+def trim() -> None:
     """Give free memory back, so that a call that takes it again is seen to."""
     with suppress(AttributeError, OSError, TypeError):  # where the C library is another one
         ctypes.CDLL(None).malloc_trim(0)

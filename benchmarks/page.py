@@ -6,23 +6,32 @@ import inspect
 import math
 import os
 import platform
+import re
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import joblib
-import numpy as np  # noqa: F401  # for its BLAS
-import scipy.linalg  # noqa: F401  # for its BLAS
+import numpy as np
+from scipy.optimize import nnls  # scipy.linalg, for its BLAS, comes with it
 from threadpoolctl import threadpool_info
 
-from benchmarks.measure import PAUSE, Group
+from benchmarks.cells import cell, cells_of
+from benchmarks.measure import ENOUGH, LEAST, PAUSE, Group
+from benchmarks.published import published
 from parallel_ridge.backends.openmp import default_threads
 from parallel_ridge.kernels import _fold
 
+SHOWN = 9
+"""Lines of a table of points, at most."""
+
 YES, NO, NOT_HERE = "yes", "**no**", "not measurable on this CPU"
 LIBRARIES = ("parallel-ridge", "numpy", "scipy", "scikit-learn")
+PEERS = ("scikit-learn-intelex", "himalaya", "mpi4py", "pyspark")
+"""Libraries that only some of the benchmarks need."""
 
 INTRODUCTION = f"""\
 # Benchmarks
@@ -32,7 +41,8 @@ Measured by `python -m benchmarks`, which rewrites this page; the raw figures ar
 
 Each comparison is one run in which both sides take turns on the same data (A B A B ...), on all
 cores, after a warm-up of each and with {PAUSE} s between two measurements, in which idle threads come
-to rest. Cells hold the median and, in brackets, the least and the greatest of the measurements; the
+to rest. There are seven of each; where they take more than {ENOUGH:g} s, as few as {LEAST}, and where
+the text says so, one. Cells hold the median and, in brackets, the least and the greatest; the
 ratio is the peer's median over ours, rounded down, so that more than 1 is in our favour. Targets
 are the project's own, set before; one that is stated for another kind of CPU than this one is
 "not measurable on this CPU".
@@ -55,6 +65,9 @@ def machine() -> dict[str, str]:
         "Python": platform.python_version(),
     }
     facts |= {name: version(name) for name in LIBRARIES}
+    for name in PEERS:
+        with suppress(PackageNotFoundError):
+            facts[name] = version(name)
     for pool in sorted(threadpool_info(), key=lambda pool: str(pool["filepath"])):
         if pool["user_api"] == "blas":
             owner = Path(pool["filepath"]).parent.name.split(".")[0]
@@ -102,13 +115,14 @@ def render(results: Mapping[str, Any], groups: Mapping[str, Group]) -> str:
         common = results[present[0]]["machine"]
         parts.append(f"\n{_summary([results[name] for name in present])}\n")
         parts.append("\n## The machine\n\n" + _table(("", ""), list(common.items())))
+        parts.append("\n" + published(results))
     for name in present:
-        parts.append(_section(results[name], groups[name], common))
+        parts.append(_section(name, results[name], groups[name], common))
     return "".join(parts)
 
 
 def _rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [row for row in result["rows"] if "series" not in row]
+    return [row for row in result["rows"] if "ours" in row]
 
 
 def _summary(results: Sequence[Mapping[str, Any]]) -> str:
@@ -144,6 +158,14 @@ def ratio(row: Mapping[str, Any]) -> float:
 
 def lines(row: Mapping[str, Any], facts: Mapping[str, str]) -> list[list[str]]:
     """Lines of the table for a row of results, in cells."""
+    if "cells" in row:
+        return _grid(row)
+    if "lines" in row:
+        return [row["head"], *row["lines"]]
+    if "curves" in row:
+        return _points(row)[1:]
+    if "split" in row:
+        return _split(row)
     return _steps(row) if "series" in row else [_line(row, facts)]
 
 
@@ -156,39 +178,15 @@ def _line(row: Mapping[str, Any], facts: Mapping[str, str]) -> list[str]:
         if target["level"] and target["level"] not in row["name"]:
             goal += f" ({target['level']})"
     measured = bool(row["ours"] and row["peer"])
+    scores = [f", accuracy {score:.4f}" for score in row.get("accuracies", ())] or ["", ""]
     return [
         row["name"],
-        cell(row["ours"], unit),
-        ": ".join(filter(None, (row["against"], cell(row["peer"], unit)))),
+        cell(row["ours"], unit) + scores[0],
+        ": ".join(filter(None, (row["against"], cell(row["peer"], unit)))) + scores[1],
         _rounded_down(ratio(row)) if measured and unit else "",
         goal.strip(),
         verdict(row, facts),
     ]
-
-
-def cell(values: Sequence[float], unit: str) -> str:
-    """Median, least and greatest of some measurements."""
-    if not values:
-        return ""
-    scale, digits = 1.0, 4
-    if unit == "s":
-        digits = 3
-        if median(values) < 1:
-            unit, scale = "ms", 1e3
-    elif unit == "MiB":
-        digits = 3
-    numbers = [
-        _figure(scale * value, digits) for value in (median(values), min(values), max(values))
-    ]
-    spread = f" ({numbers[1]} to {numbers[2]})" if len(values) > 1 else ""
-    return f"{numbers[0]} {unit}".rstrip() + spread
-
-
-def _figure(value: float, digits: int) -> str:
-    """A number of so many significant digits, but never with a power of ten."""
-    if value == 0:
-        return "0"
-    return f"{value:,.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}"
 
 
 def _rounded_down(value: float) -> str:
@@ -196,7 +194,7 @@ def _rounded_down(value: float) -> str:
     return f"{math.floor(value * 10**digits) / 10**digits:.{digits}f}"
 
 
-def _section(result: Mapping[str, Any], group: Group, common: Mapping[str, str]) -> str:
+def _section(key: str, result: Mapping[str, Any], group: Group, common: Mapping[str, str]) -> str:
     title, _, text = inspect.cleandoc(group.__doc__ or "").partition("\n")
     parts = [f"\n## {title.rstrip('.')}\n\n{text.strip()}\n\n"]
     facts = result["machine"]
@@ -213,9 +211,111 @@ def _section(result: Mapping[str, Any], group: Group, common: Mapping[str, str])
     if series:
         head = ["", series[0]["worker"], "time", "speed-up", "efficiency"]
         parts.append(_table(head, [cells for row in series for cells in _steps(row)]))
+    grids = [row for row in result["rows"] if "cells" in row]
+    if grids:
+        head = ["", "ranks", "threads a rank", "time", "speed-up", "efficiency"]
+        parts.append(_table(head, [cells for row in grids for cells in _grid(row)]))
+        parts.extend(_picture(key, row) for row in grids)
+    for row in result["rows"]:
+        if "curves" in row:
+            head, *points = _points(row)
+            parts.append(f"\n{row['name']}:\n\n" + _table(head, points) + _picture(key, row))
+            if row["note"]:
+                parts.append(f"\n{row['note']}\n")
+    splits = [row for row in result["rows"] if "split" in row]
+    if splits:
+        head = ["", "threads", "time", "overhead", "parallel part", "speed-up", "at most"]
+        parts.append(_table(head, [cells for row in splits for cells in _split(row)]))
+        parts.append(f"\n![{SPLIT_TITLE}](figures/{split_name(key)})\n")
+    for row in result["rows"]:
+        if "lines" in row:
+            parts.append(f"\n{row['name'].capitalize()}:\n\n" + _table(row["head"], row["lines"]))
     notes = dict.fromkeys(row["note"] for row in compared if row["note"])
     parts.extend(f"\n{note}\n" for note in notes)
     return "".join(parts)
+
+
+SPLIT_TITLE = "Overhead and parallel part"
+
+
+def figure_name(key: str, row: Mapping[str, Any]) -> str:
+    """File of the figure of a row of a group."""
+    return (
+        "_".join(re.findall("[a-z0-9]+", f"{key} {row['name'].split(' of ')[0]}".lower())) + ".png"
+    )
+
+
+def split_name(key: str) -> str:
+    """File of the figure of all splits of a group."""
+    return f"{key}.png"
+
+
+def _picture(key: str, row: Mapping[str, Any]) -> str:
+    return f"\n![{row['name']}](figures/{figure_name(key, row)})\n"
+
+
+def exponent(curve: Mapping[str, Sequence[float]]) -> float:
+    """Slope of the straight line through the logarithms of the medians."""
+    x = np.log([float(key) for key in curve])
+    y = np.log([median(values) for values in curve.values()])
+    return float(np.polyfit(x, y, 1)[0])
+
+
+def _points(row: Mapping[str, Any]) -> list[list[str]]:
+    """A head, and a line an x; below them the exponents."""
+    curves = row["curves"]
+    x = sorted({key for curve in curves.values() for key in curve}, key=float)
+    lines = [[row["x"], *curves]]
+    if len(x) > SHOWN:  # a figure shows them all
+        x = [x[round(i * (len(x) - 1) / (SHOWN - 1))] for i in range(SHOWN)]
+    for key in x:
+        cells = [cell(curve.get(key, ()), row["unit"]) for curve in curves.values()]
+        lines.append([f"{float(key):,.6g}", *cells])
+    if row["slopes"]:
+        lines.append(["exponent", *(f"{exponent(curve):.2f}" for curve in curves.values())])
+    return lines
+
+
+def amdahl(row: Mapping[str, Any]) -> tuple[float, float]:
+    """Overhead and parallel part, in seconds: `t(p) = overhead + parallel / p` to the medians."""
+    threads = np.array([int(p) for p in row["split"]])
+    times = np.array([median(values) for values in row["split"].values()])
+    found, _ = nnls(np.column_stack([np.ones(len(threads)), 1 / threads]), times)
+    return float(found[0]), float(found[1])
+
+
+def _split(row: Mapping[str, Any]) -> list[list[str]]:
+    overhead, parallel = amdahl(row)
+    base = median(next(iter(row["split"].values())))
+    most = f"{(overhead + parallel) / overhead:.1f}" if overhead else "no limit seen"
+    return [
+        [
+            row["name"],
+            p,
+            cell(times, "s"),
+            cell([overhead], "s"),
+            cell([parallel / int(p)], "s"),
+            f"{base / median(times):.2f}",
+            most,
+        ]
+        for p, times in row["split"].items()
+    ]
+
+
+def _grid(row: Mapping[str, Any]) -> list[list[str]]:
+    lines = []
+    for cells in cells_of(row):
+        line = [
+            str(cells["ranks"]),
+            str(cells["threads"]),
+            cell(cells["times"], "s"),
+            f"{cells['speed_up']:.2f}",
+            f"{cells['efficiency']:.0%}",
+        ]
+        if cells["oversubscribed"]:
+            line = [f"({text})" for text in line]
+        lines.append([row["name"], *line])
+    return lines
 
 
 def _steps(row: Mapping[str, Any]) -> list[list[str]]:

@@ -33,7 +33,7 @@ from parallel_ridge import ParallelRidgeClassifier, ParallelRidgeClassifierCV
 FOLDS = 5
 ALPHAS = np.logspace(-5, 5, 10)
 MANY_ALPHAS = np.logspace(-5, 5, 100)
-QUICK_ROWS = 6000
+QUICK_ROWS = 400
 
 
 class Searches:

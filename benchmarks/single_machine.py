@@ -43,20 +43,25 @@ CPU_VARIABLE = "PARALLEL_RIDGE_CPU"
 N_CLASSES = 10
 SCIKIT_LEARN_ACCURACY = 0.8602
 MIB = 2**20
-WIDE = 10_000
+WIDE, QUICK_WIDE = (20_000, 10_000), (500, 2_000)
 
 
 class Images:
     """MNIST; where it is not found, random bytes of its shape and density, in runs as strokes are.
 
+    Parameters
+    ----------
+    n_rows : int, default=60000
+        Training images, the first.
+
     Attributes
     ----------
     found : bool
-    X, X_test : ndarray of shape (60000, 784) and (10000, 784), uint8
-    y, y_test : ndarray of shape (60000,) and (10000,), uint8
+    X, X_test : ndarray of shape (n_rows, 784) and (10000, 784), uint8
+    y, y_test : ndarray of shape (n_rows,) and (10000,), uint8
     """
 
-    def __init__(self) -> None:
+    def __init__(self, n_rows: int = 60_000) -> None:
         try:
             mnist = load_mnist()
         except FileNotFoundError:
@@ -64,12 +69,12 @@ class Images:
             rng = np.random.default_rng(0)
             X, y = _strokes(rng, 70_000), rng.integers(0, N_CLASSES, 70_000, dtype=np.uint8)
             (self.X, self.X_test), (self.y, self.y_test) = (
-                (rows[:60_000], rows[60_000:]) for rows in (X, y)
+                (rows[:n_rows], rows[60_000:]) for rows in (X, y)
             )
         else:
             self.found = True
-            self.X, self.X_test = np.array(mnist.data), np.array(mnist.data_test)
-            self.y, self.y_test = mnist.target, mnist.target_test
+            self.X, self.X_test = np.array(mnist.data[:n_rows]), np.array(mnist.data_test)
+            self.y, self.y_test = mnist.target[:n_rows], mnist.target_test
 
     @cached_property
     def X32(self) -> NDArray[np.float32]:
@@ -155,7 +160,7 @@ def statistics(options: Options) -> Iterator[Comparison]:
     of the matrix with itself on data converted beforehand, one triangle of it from SciPy's BLAS.
     `uint8` runs at each level of the CPU's instruction set, and one thread against all of BLAS's.
     """
-    images = Images()
+    images = Images(options.images)
     X, X32, y, note = images.X, images.X32, images.y, images.caution
     check(X, y, syrk(X32)())
     check(X32, y, syrk(X32)())
@@ -203,7 +208,7 @@ def dense(options: Options) -> Iterator[Comparison]:
     deviations from zero, so that our pass subtracts a shift from each row.
     """
     rng = np.random.default_rng(0)
-    shape = (60_000, 784)
+    shape = (options.images, 784)
     y = rng.integers(0, N_CLASSES, shape[0])
     X = rng.integers(1, 256, shape, dtype=np.uint8)
     X32 = X.astype(np.float32)
@@ -224,7 +229,7 @@ def sparse(options: Options) -> Iterator[Comparison]:
     MNIST as CSR, 60,000 x 784 with 19 % of its values not zero, ten classes, against SciPy's sparse
     product `X.T @ X`.
     """
-    images = Images()
+    images = Images(options.images)
     for dtype in (np.float32, np.float64):
         X = sp.csr_matrix(images.X.astype(dtype))
         check(X, images.y, product(X)().toarray())
@@ -238,14 +243,14 @@ def sparse(options: Options) -> Iterator[Comparison]:
         )
 
 
-def _wide_data(n_rows: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+def _wide_data(shape: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     rng = np.random.default_rng(0)
-    X = rng.standard_normal((n_rows, WIDE), dtype=np.float32)
-    return X, rng.integers(0, N_CLASSES, n_rows)
+    X = rng.standard_normal(shape, dtype=np.float32)
+    return X, rng.integers(0, N_CLASSES, shape[0])
 
 
-def _wide_peak(n_rows: int, ours: bool) -> float:
-    X, y = _wide_data(n_rows)
+def _wide_peak(shape: tuple[int, int], ours: bool) -> float:
+    X, y = _wide_data(shape)
     return peak_added(fold(X, y) if ours else syrk(X))
 
 
@@ -256,17 +261,16 @@ def wide(options: Options) -> Iterator[Comparison]:
     one `ssyrk`; and the most resident memory that either adds to its data, in a fresh process. One
     Gram matrix of float64, in which our sums are held, is 763 MiB; `ssyrk` returns float32.
     """
-    n_rows = 2_000 if options.quick else 20_000
-    gram = WIDE**2 * 8 / MIB
-    note = "Quick run: 2,000 rows only." if options.quick else ""
-    X, y = _wide_data(n_rows)
-    name = f"`float32`, {n_rows:,} x {WIDE:,}"
-    yield Comparison(name, timed(fold(X, y)), timed(syrk(X)), "`ssyrk`", faster(0.9), note)
+    shape = n_rows, width = QUICK_WIDE if options.quick else WIDE
+    gram = width**2 * 8 / MIB
+    X, y = _wide_data(shape)
+    name = f"`float32`, {n_rows:,} x {width:,}"
+    yield Comparison(name, timed(fold(X, y)), timed(syrk(X)), "`ssyrk`", faster(0.9))
     del X, y
     yield Comparison(
         "memory added",
-        in_fresh_process(_wide_peak, n_rows, True) if SEES_MEMORY else None,
-        in_fresh_process(_wide_peak, n_rows, False),
+        in_fresh_process(_wide_peak, shape, True) if SEES_MEMORY else None,
+        in_fresh_process(_wide_peak, shape, False),
         "`ssyrk`",
         at_most(round(1.1 * gram)),
         "The target for memory is one Gram matrix, and a tenth of it for everything else.",
@@ -283,7 +287,7 @@ def fit(options: Options) -> Iterator[Comparison]:
     """
     # scikit-learn's float32 system is ill-conditioned: its accuracy in the table says what comes of it.
     warnings.filterwarnings("ignore", category=LinAlgWarning, module="sklearn")
-    images = Images()
+    images = Images(options.images)
 
     def accuracy(estimator: Callable[[], Any], X: NDArray[Any]) -> Measurement:
         model = fitting(estimator, X, images.y)
@@ -316,7 +320,7 @@ def predict(options: Options) -> Iterator[Comparison]:
     `predict` of 60,000 x 784 images in `uint8`, against scikit-learn's of a `RidgeClassifier` that
     was fitted to the same rows in `float64`.
     """
-    images = Images()
+    images = Images(options.images)
     ours = ParallelRidgeClassifier().fit(images.X, images.y)
     peer = RidgeClassifier().fit(images.X64, images.y)
     n, same = len(images.X), np.sum(ours.predict(images.X) == peer.predict(images.X))
@@ -330,13 +334,13 @@ def predict(options: Options) -> Iterator[Comparison]:
     )
 
 
-def _fit_peak(estimator: Callable[[], Any]) -> float:
-    images = Images()
+def _fit_peak(estimator: Callable[[], Any], n_rows: int) -> float:
+    images = Images(n_rows)
     return peak_added(fitting(estimator, images.X, images.y))
 
 
-def _predict_peak(model: Any) -> float:
-    images = Images()
+def _predict_peak(model: Any, n_rows: int) -> float:
+    images = Images(n_rows)
     return peak_added(lambda: model.predict(images.X))
 
 
@@ -345,16 +349,16 @@ def _mapped(path: Path, like: Images) -> tuple[NDArray[np.uint8], NDArray[np.uin
     return X, np.resize(like.y, len(X))
 
 
-def _mapped_fit(path: Path) -> float:
-    images = Images()
+def _mapped_fit(path: Path, n_rows: int) -> float:
+    images = Images(n_rows)
     X, y = _mapped(path, images)
     # alpha in proportion to the rows: the problem of one copy, with its solution and condition.
     estimator = partial(ParallelRidgeClassifier, alpha=len(X) / len(images.X))
     return anonymous_added(fitting(estimator, X, y))
 
 
-def _mapped_predict(path: Path, model: Any) -> float:
-    X, _ = _mapped(path, Images())
+def _mapped_predict(path: Path, model: Any, n_rows: int) -> float:
+    X, _ = _mapped(path, Images(n_rows))
     return anonymous_added(lambda: model.predict(X))
 
 
@@ -372,14 +376,15 @@ def memory(options: Options) -> Iterator[Comparison]:
         reason = "Not measured: this system does not tell a process's peak memory."
         yield Comparison("memory", None, note=reason)
         return
-    images = Images()
+    n_rows = options.images
+    images = Images(options.images)
     ours = ParallelRidgeClassifier().fit(images.X, images.y)
     peer = RidgeClassifier().fit(images.X64, images.y)
     del images.X64
     yield Comparison(
         "`fit`, array",
-        in_fresh_process(_fit_peak, ParallelRidgeClassifier),
-        in_fresh_process(_fit_peak, RidgeClassifier),
+        in_fresh_process(_fit_peak, ParallelRidgeClassifier, n_rows),
+        in_fresh_process(_fit_peak, RidgeClassifier, n_rows),
         "scikit-learn",
         at_most(60),
         images.caution,
@@ -388,14 +393,14 @@ def memory(options: Options) -> Iterator[Comparison]:
     )
     yield Comparison(
         "`predict`, array",
-        in_fresh_process(_predict_peak, ours),
-        in_fresh_process(_predict_peak, peer),
+        in_fresh_process(_predict_peak, ours, n_rows),
+        in_fresh_process(_predict_peak, peer, n_rows),
         "scikit-learn",
         note=images.caution,
         unit="MiB",
         once=True,
     )
-    copies = (256 if options.quick else 4096) * MIB // images.X.nbytes + 1
+    copies = (64 if options.quick else 4096) * MIB // images.X.nbytes + 1
     size = f"file of {copies * images.X.nbytes / 1024 / MIB:.2f} GiB"
     room = shutil.disk_usage(options.scratch or tempfile.gettempdir()).free
     if room < 1.2 * copies * images.X.nbytes:
@@ -411,7 +416,7 @@ def memory(options: Options) -> Iterator[Comparison]:
         note = f"scikit-learn was not run on the mapped file: it converts it to float64, {needed}."
         yield Comparison(
             f"`fit`, {size}",
-            in_fresh_process(_mapped_fit, path),
+            in_fresh_process(_mapped_fit, path, n_rows),
             target=at_most(200),
             note=note,
             unit="MiB",
@@ -419,7 +424,7 @@ def memory(options: Options) -> Iterator[Comparison]:
         )
         yield Comparison(
             f"`predict`, {size}",
-            in_fresh_process(_mapped_predict, path, ours),
+            in_fresh_process(_mapped_predict, path, ours, n_rows),
             note=f"`predict` of the file makes labels, from positions among the classes in int64: "
             f"{copies * len(images.X) * 9 / MIB:.0f} MiB.",
             unit="MiB",
@@ -432,7 +437,7 @@ def threads(options: Options) -> Iterator[Series]:
 
     Sufficient statistics of MNIST (60,000 x 784, ten classes) with `n_jobs` threads.
     """
-    images = Images()
+    images = Images(options.images)
     cores = default_threads()
     counts = range(1, cores + 1) if cores <= 8 else sorted({1, 2, 4, 8, cores // 2, cores})
     for dtype in ("uint8", "float32", "float64"):

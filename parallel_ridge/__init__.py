@@ -10,6 +10,7 @@ A ridge classifier is a fold over rows followed by a small solve::
 from importlib.metadata import version as _version
 
 from parallel_ridge.backends import BackendUnavailable, get_backend, register_backend
+from parallel_ridge.backends.mpi import MPIBackend
 from parallel_ridge.backends.openmp import OpenMPBackend
 from parallel_ridge.estimators import ParallelRidgeClassifier, ParallelRidgeClassifierCV
 from parallel_ridge.solvers import IllConditionedWarning
@@ -21,6 +22,7 @@ __version__ = _version("parallel-ridge")
 __all__ = [
     "BackendUnavailable",
     "IllConditionedWarning",
+    "MPIBackend",
     "OpenMPBackend",
     "ParallelRidgeClassifier",
     "ParallelRidgeClassifierCV",

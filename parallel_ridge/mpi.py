@@ -27,7 +27,7 @@ CHUNK_BYTES = 2**26
 
 
 def local_slice(n: int, comm: Any = None) -> slice:
-    """This rank's part of ``n`` rows: parts follow one another, and differ by one row at most.
+    """The caller's part of ``n`` rows: parts follow one another, and differ by one row at most.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def together(function: Callable[[], T], comm: Any = None) -> T:
 
 
 def open_rows(path: str | os.PathLike[str], comm: Any = None) -> NDArray[Any]:
-    """This rank's part of the rows of a file, mapped into memory: nothing is read before its use.
+    """The caller's part of the rows of a file, mapped into memory: nothing is read before use.
 
     Parameters
     ----------

@@ -117,16 +117,31 @@ class Source(Protocol):
     process. Where rows live in several processes, all of them must ask alike: a fact is gathered
     when it is asked for.
 
-    Attributes
-    ----------
-    n_rows, n_features : int
-    dtype : dtype
-    sparse : bool
     """
 
-    n_features: int
-    dtype: np.dtype[Any]
-    sparse: bool
+    @property
+    def n_features(self) -> int:
+        """Columns of the rows."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the rows."""
+
+    @property
+    def sparse(self) -> bool:
+        """Whether rows come as CSR."""
+
+    @property
+    def stays(self) -> bool:
+        """Whether rows must stay where they are, so that no process can have them all."""
+
+    @property
+    def fold_sizes(self) -> Sequence[int]:
+        """Rows of each fold that the backend has made, where rows stay; else none."""
+
+    @property
+    def columns(self) -> tuple[str, ...] | None:
+        """Names of the columns of features, of a table."""
 
     @property
     def n_rows(self) -> int:
@@ -197,6 +212,10 @@ class ArraySource:
         Where each group of rows begins among those that are meant, and where the last one ends; one
         group, when None.
     """
+
+    stays = False
+    fold_sizes: Sequence[int] = ()
+    columns: tuple[str, ...] | None = None
 
     def __init__(
         self,
@@ -340,6 +359,10 @@ class ShardSource:
         That all processes with rows agree on.
     sparse : bool
     """
+
+    stays = False
+    fold_sizes: Sequence[int] = ()
+    columns: tuple[str, ...] | None = None
 
     def __init__(
         self, local: ArraySource, gather: Gather[Any], rank: int, dtype: np.dtype[Any], sparse: bool
@@ -671,7 +694,7 @@ def as_shard(
         names = _names(X)
         rows, labels = validate(X, y, True)
         target: Target | None = None
-        if rows.shape[0] == 0 and len(np.atleast_1d(labels)) == 0:
+        if rows.shape[0] == 0 and np.shape(labels)[:1] == (0,):
             local = ArraySource(rows, Labels(np.empty(0, np.int32)))
         else:
             local, target = as_source(
@@ -683,7 +706,7 @@ def as_shard(
 
     facts = gather(read)
     for name in facts[0].options:
-        agree(name, [fact.options[name] for fact in facts])
+        agree(name, [fact.options.get(name, "nothing") for fact in facts])
     agree("the number of features", [fact.n_features for fact in facts])
     agree("the names of the features", [fact.names for fact in facts])
     # Of what a process without rows has, neither matters.
@@ -692,6 +715,11 @@ def as_shard(
     sparse = agree("whether X is sparse", [facts[i].sparse for i in ranks], ranks)
     ranks = [rank for rank, fact in enumerate(facts) if fact.target is not None]
     if not ranks:
+        if classes is None:
+            raise ValueError(
+                f"Found array with 0 sample(s) (shape=(0, {local.n_features})) on every rank, so the "
+                "classes are unknown: pass classes."
+            )
         _, target = encode_labels(np.empty(0), classes)
         return ShardSource(local, gather, rank, dtype, sparse), target
     targets = [fact.target for fact in facts if fact.target is not None]

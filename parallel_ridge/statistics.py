@@ -138,7 +138,13 @@ class SufficientStatistics:
         from parallel_ridge.reductions import StatisticsReduction
 
         engine = get_backend(backend, n_jobs, X)
-        source, target = engine.source(X, y, sample_weight=sample_weight, classes=classes)
+        source, target = engine.source(
+            X,
+            y,
+            sample_weight=sample_weight,
+            classes=classes,
+            options=lambda: {"shift": repr(None if shift is None else np.asarray(shift).tolist())},
+        )
         reduction = StatisticsReduction.of(source, target, shift=shift)
         return engine.fold(reduction, source)
 

@@ -15,11 +15,14 @@ from dataclasses import fields, replace
 import mpmath
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from parallel_ridge import SufficientStatistics
+from parallel_ridge import OpenMPBackend, SufficientStatistics
+from parallel_ridge.reductions import GroupedReduction, StatisticsReduction
+from parallel_ridge.sources import as_source
 
 INTEGERS = ["bool", "uint8", "int8", "int16", "uint16", "int64"]
 FLOATS = ["float32", "float64"]
@@ -925,3 +928,71 @@ def test_a_shift_that_does_not_fit_the_features_is_refused(shift):
     X = np.random.default_rng(0).normal(size=(20, 5))
     with pytest.raises(ValueError, match="shift must be 5 finite numbers"):
         SufficientStatistics.from_data(X, np.arange(20) % 2, shift=shift)
+
+
+# ------------------------------------------------------------------------------------------------
+# How statistics travel
+# ------------------------------------------------------------------------------------------------
+
+
+@laws
+@given(tables())
+def test_packed_statistics_add_as_statistics_do(table):
+    shape = table.X.shape[1], table.X.dtype
+    other = make_table(
+        9, *shape, 5, weighted=table.weights is not None, multilabel=table.y.ndim == 2
+    )
+    a, b = (of(some, classes=np.arange(4)) for some in (table, other))
+    expected, untouched = a + b, a.copy()
+    kept, used = a.pack(), b.copy().pack(overwrite=True)
+    assert a == untouched
+    d, k = a.n_features, a.n_classes
+    assert [len(array) for array in kept] == [d * (d + 1) // 2, d + k * d, 1 + k, 1 + k]
+    assert all(array.flags.c_contiguous for array in kept)
+    found = a.unpack([x + y for x, y in zip(kept, used, strict=True)])
+    assert found == expected
+
+
+@laws
+@given(tables())
+def test_what_was_packed_into_its_own_memory_comes_back(table):
+    a = of(table)
+    twin = a.copy()
+    arrays = twin.pack(overwrite=True)
+    assert np.shares_memory(arrays[0], twin.gram)
+    back = twin.unpack(arrays)
+    assert back == a and not arrays
+    assert np.shares_memory(back.gram, twin.gram)  # no second matrix
+
+
+@pytest.mark.parametrize("dtype", ["float64", "uint8"])
+def test_pickles_hold_a_triangle(dtype):
+    a = of(make_table(50, 200, dtype))
+    content = pickle.dumps(a, protocol=5)
+    assert pickle.loads(content) == a
+    assert len(content) < 8 * (200 * 201 / 2 + 7 * 200) + 4000
+
+
+def test_exact_statistics_are_not_equal_to_rounded_ones():
+    a = of(make_table(20, dtype="uint8"))
+    assert a == a.copy() and a != a.to_float() and a.to_float() == a.to_float()
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "uint8"])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_a_fold_of_groups_is_a_fold_of_each(dtype, sparse):
+    table = make_table(3000, 6, dtype, weighted=dtype != "uint8")
+    X = sp.csr_matrix(table.X) if sparse else table.X
+    source, target = as_source(X, table.y, sample_weight=table.weights)
+    reduction = StatisticsReduction.of(source, target)
+    group = np.random.default_rng(0).integers(0, 5, 3000)
+    group[group == 3] = 2  # a group without rows
+    for table_of, n in ((range(5), 5), ([1, -1, 0, 0, 1], 2)):
+        grouped = source.grouped(group, table_of)
+        number = np.asarray(table_of)[group]
+        assert grouped.n_rows == (number >= 0).sum()
+        for threads in (1, 2):
+            values = OpenMPBackend(threads).fold(GroupedReduction([reduction] * n), grouped)
+            for g in range(n):
+                rows = np.flatnonzero(number == g)
+                assert values[g] == OpenMPBackend(1).fold(reduction, source.take(rows))

@@ -161,7 +161,7 @@ class MPIBackend(Backend):
         validate: Validate = check_rows,
         options: Callable[[], dict[str, str]] = dict,
     ) -> tuple[Source, Target]:
-        """This rank's rows, with what is true of those of all ranks."""
+        """The rows of one rank, with what is true of those of all ranks."""
         comm = self.communicator()
         given = {"sample_weight": sample_weight, "classes": classes, "validate": validate}
         if comm.size == 1:
@@ -216,12 +216,14 @@ class MPIBackend(Backend):
             failure = _named(error, rank, size)
             content = _pickled(failure, rank)
         head = f"{int(failure is not None)}{call}\n".encode()
-        messages = [message.split(b"\n", 1) for message in self._exchange(comm, head + content)]
-        failed = [i for i, (head, _) in enumerate(messages) if head.startswith(b"1")]
+        messages = [_opened(message) for message in self._exchange(comm, head + content)]
+        failed = [i for i, (head, _) in enumerate(messages) if head[0] == "1"]
         if failed:
-            first = failed[0]
-            raise failure if first == rank and failure else pickle.loads(messages[first][1])
-        calls = [head[1:].decode() for head, _ in messages]
+            theirs = pickle.loads(messages[failed[0]][1])
+            if failed[0] == rank and failure is not None and type(failure) is type(theirs):
+                raise failure  # with its own traceback
+            raise theirs from failure
+        calls = [head[1:] for head, _ in messages]
         if len(set(calls)) > 1:
             raise RuntimeError(
                 f"Ranks make different calls: {calls}, in order of rank. Every rank must call fit, "
@@ -231,7 +233,7 @@ class MPIBackend(Backend):
             mine if i == rank else pickle.loads(content) for i, (_, content) in enumerate(messages)
         ]
 
-    def _exchange(self, comm: Any, message: bytes) -> list[bytes]:
+    def _exchange(self, comm: Any, message: bytes) -> list[memoryview]:
         """Messages of all ranks, in order."""
         self.report.exchanged_bytes += len(message)
         sizes = np.empty(comm.size, np.int64)
@@ -246,7 +248,7 @@ class MPIBackend(Backend):
             for root, (end, size) in enumerate(zip(ends, sizes, strict=True)):
                 for piece in _pieces(received[end - size : end]):
                     comm.Bcast(piece, root)
-        return [received[end - size : end].tobytes() for end, size in zip(ends, sizes, strict=True)]
+        return [received[end - size : end].data for end, size in zip(ends, sizes, strict=True)]
 
     def _add_up(self, comm: Any, array: NDArray[Any]) -> None:
         """Sum of an array over the ranks, in place, with the same bits on each."""
@@ -263,7 +265,7 @@ class MPIBackend(Backend):
                 comm.Bcast(piece)
 
     def _threads(self) -> OpenMPBackend:
-        """This rank's threads."""
+        """Threads of the caller."""
         return OpenMPBackend(self._default_threads() if self.n_threads is None else self.n_threads)
 
     def _default_threads(self) -> int:
@@ -325,6 +327,12 @@ def _fair_threads(comm: Any, MPI: Any) -> int:
         share = min(share, joblib.cpu_count() / node.size)
     node.Free()
     return max(1, int(share + 1e-9))
+
+
+def _opened(message: memoryview) -> tuple[str, memoryview]:
+    """The line in front, and what it is of."""
+    end = bytes(message[:80]).index(b"\n")
+    return bytes(message[:end]).decode(), message[end + 1 :]
 
 
 def _pieces(array: NDArray[Any]) -> list[NDArray[Any]]:

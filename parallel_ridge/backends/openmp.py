@@ -47,8 +47,9 @@ class OpenMPBackend(Backend):
     def map(self, function: Callable[[T], S], items: Iterable[T]) -> list[S]:
         """Call `function` on independent items in threads, which share out BLAS's threads."""
         items = list(items)
-        n_threads = min(self.n_threads(), max(1, len(items)))
-        with blas_threads(self.n_threads() // n_threads):
+        most = self.n_threads()
+        n_threads = min(most, max(1, len(items)))
+        with blas_threads(most // n_threads):
             if n_threads <= 1:
                 return [function(item) for item in items]
             with ThreadPoolExecutor(n_threads) as workers:

@@ -124,7 +124,8 @@ class Search:
         """The factor of the decision values of one penalty that makes probabilities."""
         if self.scales is not None:
             return float(self.scales[j])
-        return self.searcher.fit_scales(self.searcher.held_out(self.fold, [j]))[0]
+        held = self.searcher.held_out(self.fold, [j])
+        return self.searcher.backend.map(self.searcher.fit_scales, [held])[0][0]
 
     @property
     def best(self) -> int:
@@ -196,7 +197,7 @@ class Searcher:
 
     def leave_one_out(self) -> Search:
         """Search by the error of each row under the weights of all the others."""
-        if self.source.n_rows < self.source.n_features:
+        if self.source.n_rows < self.source.n_features and not self.source.stays:
             return replace(self._in_row_coordinates().leave_one_out(), total=None)
         start = time.perf_counter()
         total = self.statistics(self.source)
@@ -254,7 +255,7 @@ class Searcher:
         if self.source.weighted or self.scored.weighted:
             self._check_weights(splits, balance)
         total = None
-        if self.source.n_rows >= self.source.n_features:
+        if self.source.n_rows >= self.source.n_features or self.source.stays:
             paths, total = self._paths(splits, balance)
         elif self.problem.standardize:  # features are scaled by each training set anew
             paths = [
@@ -332,6 +333,8 @@ class Searcher:
             parts = self.statistics(grouped, splits.n_groups)
             total = SufficientStatistics.sum(parts)
             items = terms(parts, splits.train)
+            if self.source.stays:  # solves may run far away: one sum is less to send than its terms
+                items = [[SufficientStatistics.sum(some)] for some in items]
         else:
             items = [
                 [self.statistics(self._training(splits, i, balance))]
@@ -466,35 +469,43 @@ class Searcher:
                 range(len(self.alphas)),
                 lambda decisions: ConfusionReduction(decisions, k, weighted),
             )
-            scores = np.empty((len(counts), len(self.alphas)))
-            for i, j in np.ndindex(scores.shape):
-                with where(f"in scoring alpha={self.alphas[j]:g} on split {i}"):
-                    scores[i, j] = self.scoring.of_counts(counts[i][j], self.target)
-            return scores, None
+            # A scorer is the user's own: one process calls it for all.
+            return self.backend.map(self._score_counts, [counts])[0], None
         t = len(range(len(self.target.classes))[self._targets])
         size = max(1, HELD_VALUES // (self.source.n_rows * t))
-        starts = range(0, len(self.alphas), size)
-        columns, scales = [], []
-        for first in self.progress(starts, "scores"):
+        parts = []
+        for first in self.progress(range(0, len(self.alphas), size), "scores"):
             some = range(first, min(first + size, len(self.alphas)))
-            held = self.held_out(fold, some)
-            if self.scoring.needs_scale:
-                scales += self.fit_scales(held)
-            for j, number in enumerate(some):
-                column = []
-                for i, rows in enumerate(held):
-                    with where(f"in scoring alpha={self.alphas[number]:g} on split {i}"):
-                        column.append(
-                            self.scoring.of_values(
-                                rows.values[:, j],
-                                self.target.decode(rows.labels),
-                                self.target,
-                                rows.weights if self.scoring.weighted else None,
-                                scales[number] if scales else None,
-                            )
-                        )
-                columns.append(column)
-        return np.array(columns).T, np.array(scales) if scales else None
+            score = partial(self._score_values, some)
+            parts += self.backend.map(score, [self.held_out(fold, some)])
+        scores, scales = (np.concatenate(columns, axis=-1) for columns in zip(*parts, strict=True))
+        return scores, scales if self.scoring.needs_scale else None
+
+    def _score_counts(self, counts: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
+        """Scores of confusion counts of each test set, for each penalty."""
+        scores = np.empty((len(counts), len(self.alphas)))
+        for i, j in np.ndindex(scores.shape):
+            with where(f"in scoring alpha={self.alphas[j]:g} on split {i}"):
+                scores[i, j] = self.scoring.of_counts(counts[i][j], self.target)
+        return scores
+
+    def _score_values(
+        self, some: Sequence[int], held: Sequence[HeldOut]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Scores of the decision values of each test set, for some penalties, and their factors."""
+        scales = self.fit_scales(held) if self.scoring.needs_scale else []
+        scores = np.empty((len(held), len(some)))
+        for j, number in enumerate(some):
+            for i, rows in enumerate(held):
+                with where(f"in scoring alpha={self.alphas[number]:g} on split {i}"):
+                    scores[i, j] = self.scoring.of_values(
+                        rows.values[:, j],
+                        self.target.decode(rows.labels),
+                        self.target,
+                        rows.weights if self.scoring.weighted else None,
+                        scales[j] if scales else None,
+                    )
+        return scores, np.array(scales)
 
     def _left_out_scores(
         self, errors: NDArray[np.float64]
