@@ -264,3 +264,16 @@ def test_dask_folds_no_rows_to_zero(backend):
     X, y, _ = rows_of("bytes")
     empty = SufficientStatistics.from_data(X[:0], y[:0], classes=["a", "b", "c"], backend=backend)
     assert empty.n_samples == 0 and not empty.gram.any()
+
+
+def test_dask_gives_a_value_to_groups_without_rows(backend):
+    from parallel_ridge.reductions import GroupedReduction, StatisticsReduction
+
+    X, y, _ = rows_of("bytes")
+    source, target = backend.source(X, y)
+    reduction = GroupedReduction([StatisticsReduction.of(source, target)] * 3)
+    source = source.grouped(np.arange(len(X)) % 2, [0, 2])  # nothing in the middle
+    values = backend.fold(reduction, source)
+    expected = get_backend("openmp").fold(reduction, source)
+    assert [value.n_samples for value in values] == [450, 0, 450]
+    assert all(a == b for a, b in zip(values, expected, strict=True))
