@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-oldest lint bench bench-quick clean
+.PHONY: demo test test-oldest test-spark35 lint bench bench-quick docs clean
 
 $(VENV)/installed: pyproject.toml meson.build meson.options parallel_ridge/meson.build parallel_ridge/kernels/meson.build
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -30,6 +30,16 @@ test-oldest: $(VENV)-oldest/installed
 	$(VENV)-oldest/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps .
 	cd tests && ../$(VENV)-oldest/bin/python -P -m pytest -q -c ../pyproject.toml --rootdir=.. test_estimators.py test_model_selection.py -k "sklearn_check or (scikit_learn and not meta_estimators)"
 
+# The Spark tests on the oldest PySpark that is supported.
+$(VENV)-spark35/installed: $(VENV)/installed
+	test -x $(VENV)-spark35/bin/python || $(PYTHON) -m venv $(VENV)-spark35
+	$(VENV)-spark35/bin/pip install --quiet --disable-pip-version-check "pyspark==3.5.*" setuptools "pandas>=2.2,<3" "pyarrow>=15" pytest .
+	touch $@
+
+test-spark35: $(VENV)-spark35/installed
+	$(VENV)-spark35/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps .
+	cd tests && ../$(VENV)-spark35/bin/python -P -m pytest -q -c ../pyproject.toml --rootdir=.. test_spark.py -k "threads or every_kind or named or pyspark_ml or streaming"
+
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -47,5 +57,13 @@ bench: $(VENV)/bench
 bench-quick: $(VENV)/bench
 	$(BIN)/python -m benchmarks --quick
 
+$(VENV)/docs: $(VENV)/installed
+	$(INSTALL) --no-build-isolation --editable ".[docs]"
+	touch $@
+
+# The pages, in build/docs. Examples run; what has not changed since the last build does not run again.
+docs: $(VENV)/docs
+	$(BIN)/python -m sphinx -W --keep-going -n -q docs build/docs
+
 clean:
-	rm -rf $(VENV) $(VENV)-oldest build
+	rm -rf $(VENV) $(VENV)-oldest $(VENV)-spark35 build docs/gallery docs/generated

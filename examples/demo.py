@@ -1,7 +1,11 @@
-"""Train on real images, compare with scikit-learn, and draw what was learnt.
+"""
+The demonstration: real images, and scikit-learn beside
+=======================================================
 
-Digits: MNIST if it is found, otherwise the small digits that come with scikit-learn.
-Hands: photographs of hands that show the digits 0 to 9, if they are found.
+Train on real images, compare with scikit-learn, and draw what was learnt.
+
+- Digits: MNIST if it is found, otherwise the small digits that come with scikit-learn.
+- Hands: photographs of hands that show the digits 0 to 9, if they are found.
 
 Run it with ``python examples/demo.py [--output FOLDER]``. The folder of the data can be named in
 the environment variable PARALLEL_RIDGE_DATA.
@@ -145,7 +149,7 @@ def draw(
 
 def main() -> None:
     """Run the whole demonstration."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Train on real images, and draw what was learnt.")
     parser.add_argument(
         "--output", type=Path, default=Path("demo_output"), help="folder for the pictures"
     )

@@ -26,7 +26,9 @@ BLOCK_PRODUCTS = 2**35
 # Integers up to here have products whose sums over a chunk of rows are exact in float64.
 EXACT_LIMIT = 2**21
 SAMPLE_ROWS = 512
-# Numbers of a block that is converted to float64 and met twice: a core's own cache.
+# Rows that are converted to float64 and multiplied twice at a time, and numbers: within a core's own
+# cache, and so few that OpenBLAS multiplies them by thin matrices in half the time.
+PRODUCT_ROWS = 64
 PRODUCT_VALUES = 2**17
 # Products that pay for one more thread: about the time it takes to wake one up.
 THREAD_PRODUCTS = 2**20
@@ -108,11 +110,16 @@ class Reduction(Protocol, Generic[A, V]):
 
 
 class GroupValues(list[Any]):
-    """Value of `GroupedReduction`: the values of the groups, which add one by one."""
+    """Value of `GroupedReduction`: the values of the groups, which add one by one.
+
+    None stands for a group without rows until `complete`: blocks, which hold rows of one group, have
+    light values however many groups there are.
+    """
 
     def __add__(self, other: GroupValues) -> GroupValues:  # type: ignore[override]
         """Values of both sets of rows."""
-        return GroupValues(a + b for a, b in zip(self, other, strict=True))
+        pairs = zip(self, other, strict=True)
+        return GroupValues(b if a is None else a if b is None else a + b for a, b in pairs)
 
 
 @dataclass
@@ -154,12 +161,9 @@ class GroupedReduction:
         self.reductions[block.group].add(total.total, block)
 
     def finish(self, total: GroupTotals) -> GroupValues:
-        """Values of all groups; of those without rows too."""
+        """Values of all groups: None for those without rows."""
         self._close(total)
-        return GroupValues(
-            total.values[group] if group in total.values else reduction.finish(reduction.zero(1))
-            for group, reduction in enumerate(self.reductions)
-        )
+        return GroupValues(total.values.get(group) for group in range(len(self.reductions)))
 
     def _close(self, total: GroupTotals) -> None:
         group = total.group
@@ -167,6 +171,16 @@ class GroupedReduction:
             value = self.reductions[group].finish(total.total)
             total.values[group] = total.values[group] + value if group in total.values else value
         total.group, total.total = -1, None
+
+
+def complete(reduction: Reduction[Any, Any], value: Any) -> Any:
+    """The value of a whole fold, with values for groups without rows too."""
+    if not isinstance(reduction, GroupedReduction):
+        return value
+    return GroupValues(
+        one.finish(one.zero(1)) if part is None else part
+        for one, part in zip(reduction.reductions, value, strict=True)
+    )
 
 
 @dataclass
@@ -718,6 +732,9 @@ class NormalProductReduction:
     V : ndarray of shape (d, t)
     mean, scale : ndarray of shape (d,)
         Sparse rows are not centred but corrected for it.
+    centred : bool, default=True
+        Whether dense rows are centred. float64 rows whose means are not far from zero need not be,
+        nor copied.
     target_means : ndarray of shape (t,), default=None
         If given, the value is that of the residuals, ``Z^T W (Y - target_means - Z V)``.
     n_classes : int
@@ -725,6 +742,7 @@ class NormalProductReduction:
         The classes that are targets.
     """
 
+    block_rows = BLOCK_ROWS
     shares_blocks = False
 
     def __init__(
@@ -732,6 +750,7 @@ class NormalProductReduction:
         V: NDArray[np.float64],
         mean: NDArray[np.float64],
         scale: NDArray[np.float64],
+        centred: bool = True,
         target_means: NDArray[np.float64] | None = None,
         n_classes: int = 0,
         targets: slice = slice(None),
@@ -739,10 +758,10 @@ class NormalProductReduction:
         self.V = V / scale[:, None]
         self.mean = mean
         self.scale = scale
+        self.centred = centred
         self.target_means = target_means
         self.n_classes = n_classes
         self.targets = targets
-        self.block_rows = max(64, min(BLOCK_ROWS, PRODUCT_VALUES // len(V)))
 
     def zero(self, n_threads: int) -> NDArray[np.float64]:
         """Product of no rows, with a last row for the sum of weighted products."""
@@ -750,19 +769,35 @@ class NormalProductReduction:
 
     def add(self, total: NDArray[np.float64], block: Block) -> None:
         """Add a block of rows."""
-        dense = isinstance(block.X, np.ndarray)
-        X: Any = np.subtract(block.X, self.mean, dtype=np.float64) if dense else block.X
-        products = X @ self.V
-        if not dense:
-            products -= self.mean @ self.V
+        aims = None
         if self.target_means is not None:
-            labels = block.labels.indicator(self.n_classes)[:, self.targets]
-            products = labels - self.target_means - products
-        if block.weights is not None:
-            products *= block.weights[:, None]
-        total[:-1] += X.T @ products
-        if not dense:
+            aims = block.labels.indicator(self.n_classes)[:, self.targets] - self.target_means
+
+        def weighted(products: NDArray[np.float64], rows: slice) -> NDArray[np.float64]:
+            if aims is not None:
+                np.subtract(aims[rows], products, out=products)
+            if block.weights is not None:
+                products *= block.weights[rows, None]
+            return products
+
+        offset = self.mean @ self.V
+        if not isinstance(block.X, np.ndarray):
+            products = weighted(block.X @ self.V - offset, slice(None))
+            total[:-1] += block.X.T @ products
             total[-1] += products.sum(axis=0)
+            return
+        step = max(16, min(PRODUCT_ROWS, PRODUCT_VALUES // len(self.V)))
+        buffer = np.empty((min(step, len(block.X)), len(self.V)))
+        for first in range(0, len(block.X), step):
+            some = slice(first, min(first + step, len(block.X)))
+            rows = block.X[some]
+            if self.centred or rows.dtype != np.float64:
+                rows = np.subtract(rows, self.mean, out=buffer[: len(rows)])
+                total[:-1] += rows.T @ weighted(rows @ self.V, some)
+            else:
+                products = weighted(rows @ self.V - offset, some)
+                total[:-1] += rows.T @ products
+                total[-1] += products.sum(axis=0)
 
     def finish(self, total: NDArray[np.float64]) -> NDArray[np.float64]:
         """The product, in the scaled features."""

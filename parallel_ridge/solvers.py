@@ -33,19 +33,27 @@ from parallel_ridge.statistics import SufficientStatistics, as_float
 EPSILON = np.finfo(np.float64).eps
 # What is left of a constant column's variance, relative to its squares, after long plain sums.
 SUM_NOISE = 1e-12
-# Condition number from which a stable solver takes over, to keep the relative error below 1e-8: on
-# systems made to be bad, the error was up to 1.5 times the condition number times EPSILON.
+# Condition number from which statistics alone are too little, to keep the relative error below 1e-8: on
+# systems made to be bad, the error was up to some ten times the condition number times EPSILON.
 CONDITION_LIMIT = 2e7
+# Of sums of float32 products, times the root of the number of rows, over which rounding errors average
+# out: 2^-24 a term, in sums of 128, and a hundredth of the weights.
+FLOAT32_LIMIT = 1e-2 * 2.0**24 / 128**0.5
+# Part of these limits from which on a pass over the rows, or exact sums, mend what was lost.
+REFINE_FROM = 0.01
 # Up to here a Cholesky factor still corrects its own solution: each step of `refine` leaves the
 # condition number times EPSILON, and what the sums have lost, of the error before it.
 REFINE_LIMIT = 1e13
+# Part of the sums that cancellation may take before rows must mend it.
+LARGEST_LOSS = 1e-9
 # Scores need fewer digits than weights: what is lost is in directions that hardly any row has. Of
 # integers the sums are exact, and float32 rows are rounded themselves.
 SEARCH_LIMIT = 1e9
 ROUNDED_SEARCH_LIMIT = 1e12
-# More penalties than this and one eigendecomposition costs less than a Cholesky for each: it was
-# measured at 8 times a Cholesky for 784 features.
-EIGEN_FROM = 8
+# From how many penalties on one eigendecomposition costs less than a Cholesky for each, as measured for
+# some numbers of features (AMD Zen 4, OpenBLAS, ten classes). How many folds share the threads, or how
+# many threads a solve has, changes both alike.
+EIGEN_PAYS = {16: 2, 64: 4, 256: 9, 1500: 11, 2500: 15}
 
 
 class IllConditionedWarning(UserWarning):
@@ -137,6 +145,8 @@ class Spectrum:
     means, target_means : ndarray of shape (d,), (t,)
     weight_sum : float
     problem : Problem
+    noise : float
+        Values up to here are rounding, of which only a penalty makes anything.
     """
 
     values: NDArray[np.float64]
@@ -147,12 +157,14 @@ class Spectrum:
     target_means: NDArray[np.float64]
     weight_sum: float
     problem: Problem
+    noise: float = 0.0
 
     def inverse(self, alphas: Sequence[float]) -> NDArray[np.float64]:
         """One over sums of squares and penalty, shape (len(alphas), m); 0 for axes with neither."""
-        penalties = [self.problem.penalty(alpha, self.weight_sum) for alpha in alphas]
-        divisor = self.values + (np.array(penalties) - self.base)[:, None]
-        return np.divide(1.0, divisor, out=np.zeros_like(divisor), where=divisor > 0.0)
+        penalties = np.array([self.problem.penalty(alpha, self.weight_sum) for alpha in alphas])
+        divisor = self.values + (penalties - self.base)[:, None]
+        real = (divisor > 0.0) & ((penalties > 0.0)[:, None] | (self.values > self.noise))
+        return np.divide(1.0, divisor, out=np.zeros_like(divisor), where=real)
 
     def leverages(self, alphas: Sequence[float], n_rows: int) -> Leverages:
         """What leave-one-out needs, for a fit to ``n_rows`` rows with a weight."""
@@ -229,7 +241,7 @@ def refine(
     coef: NDArray[np.float64],
     residual: Callable[[NDArray[np.float64]], NDArray[np.float64]],
     mapping: Callable[..., Any] = map,
-    accuracy: float = 1e-9,
+    accuracy: float = 1e-8,
 ) -> Weights:
     """Weights whose error no longer grows with the condition number: iterative refinement.
 
@@ -243,8 +255,8 @@ def refine(
         from the rows or from sums that are exact.
     mapping : callable
         `map`, or a backend's, for solves that all processes share.
-    accuracy : float, default=1e-9
-        Relative error of the coefficients to reach.
+    accuracy : float, default=1e-8
+        Relative size of the last step: a bound of the error that it mends.
 
     Raises
     ------
@@ -263,10 +275,10 @@ def refine(
         rhs[:, factor.constant] = 0.0
         (step,) = mapping(factor.solve, [rhs])
         coef = coef + step
-        sizes, lengths = np.linalg.norm(step, axis=1), np.linalg.norm(coef, axis=1)
-        size = float(np.divide(sizes, lengths, out=np.zeros_like(sizes), where=sizes > 0.0).max())
-        # The next step would be smaller by the factor by which this one is smaller than the last.
-        if size * (size / before) <= accuracy:
+        # Against the longest, since a target may be nothing but rounding.
+        length = np.linalg.norm(coef, axis=1).max()
+        size = float(np.linalg.norm(step, axis=1).max() / length) if length > 0.0 else 0.0
+        if size <= accuracy:
             return factor.weights(coef)
         if not size < before / 4:
             raise IllConditioned(factor.condition)
@@ -279,7 +291,8 @@ def exact_residual(
     """Residuals of the normal equations from integer sums, with hardly a rounding error.
 
     Coefficients are cut into pieces of so few digits that their products with integers, and the sums
-    of these, are exact in float64. None if the sums are too large for pieces of any use.
+    of these, are exact in float64; they are added in extended precision. None if the sums are too
+    large for pieces of any use, or if this machine has no such precision.
 
     References
     ----------
@@ -294,7 +307,7 @@ def exact_residual(
     sums = moved.feature_sums
     largest = max(int(moved.gram.diagonal().max()), int(np.abs(sums).max()), n)
     digits = 53 - largest.bit_length() - (len(sums) + 1).bit_length()
-    if digits < 4:
+    if digits < 4 or np.finfo(np.longdouble).nmant <= 52:
         return None
     gram = as_float(moved.gram, overwrite=True)
     targets = n_targets(statistics.n_classes, statistics.multilabel)
@@ -373,6 +386,8 @@ class NormalEquations:
             self.rhs = 2.0 * class_sums - sums
         self.gram = gram
         self.constant = gram.diagonal() <= 0.0
+        varies = ~self.constant
+        self.loss = EPSILON * float((uncentred[varies] / gram.diagonal()[varies]).max(initial=1.0))
         self.rhs[:, self.constant] = 0.0
         if self.constant.any():  # their products with other columns are rounding too
             gram[self.constant] = 0.0
@@ -380,6 +395,9 @@ class NormalEquations:
         self.target_means = 2.0 * class_weights / n - 1.0
         self.weight_sum = n
         rounded = statistics.exact or statistics.dtype == np.float32
+        self.limit = CONDITION_LIMIT
+        if statistics.dtype == np.float32 and not statistics.exact:
+            self.limit = min(self.limit, FLOAT32_LIMIT * statistics.n_samples**0.5)
         self.search_limit = ROUNDED_SEARCH_LIMIT if rounded else SEARCH_LIMIT
         self.problem = problem
         self.penalties = np.ones(len(sums))
@@ -387,7 +405,7 @@ class NormalEquations:
             self.penalties = np.where(variances > 0.0, variances / n, 1.0)
 
     def solve_cholesky(
-        self, alpha: float, overwrite: bool = False, limit: float = CONDITION_LIMIT
+        self, alpha: float, overwrite: bool = False, limit: float | None = None
     ) -> Weights:
         """Weights by a Cholesky factorisation of the system scaled to a unit diagonal.
 
@@ -398,9 +416,9 @@ class NormalEquations:
         Raises
         ------
         IllConditioned
-            If the condition number exceeds ``limit``.
+            If the condition number exceeds ``limit`` (that of the sums, when None).
         """
-        factor = self.factorise(alpha, overwrite, limit)
+        factor = self.factorise(alpha, overwrite, self.limit if limit is None else limit)
         return factor.weights(factor.solve(self.rhs))
 
     def spectrum(self, overwrite: bool = False) -> Spectrum:
@@ -452,7 +470,7 @@ class NormalEquations:
         return trace / penalty + 1.0 if penalty else np.inf
 
     def path(
-        self, alphas: Sequence[float], solver: str = "auto", limit: float = CONDITION_LIMIT
+        self, alphas: Sequence[float], solver: str = "auto", limit: float | None = None
     ) -> tuple[list[Weights], str]:
         """Weights for each of several penalties, and the solver that gave them.
 
@@ -464,8 +482,9 @@ class NormalEquations:
         IllConditioned
             If neither is accurate enough for one of them.
         """
+        limit = self.limit if limit is None else limit
         spectrum = None
-        if solver == "eigen" or (solver == "auto" and len(alphas) > EIGEN_FROM):
+        if solver == "eigen" or (solver == "auto" and len(alphas) > eigen_pays(len(self.gram))):
             spectrum = self.spectrum()
         conditions = [spectrum.condition(alpha) if spectrum else np.inf for alpha in alphas]
         if solver == "eigen" and max(conditions) > limit:
@@ -531,6 +550,12 @@ class NormalEquations:
         )
 
 
+def eigen_pays(n_features: int) -> float:
+    """Penalties beyond which one eigendecomposition costs less than a Cholesky for each."""
+    sizes = np.log(list(EIGEN_PAYS))
+    return float(np.interp(np.log(n_features), sizes, list(EIGEN_PAYS.values())))
+
+
 def _add_symmetric(norm: NDArray[np.float64], rows: slice, part: NDArray[np.float64]) -> None:
     """Add to column sums of magnitudes what a row block of an upper triangle brings; uses it up."""
     np.abs(part, out=part)
@@ -588,7 +613,7 @@ def solve_refined(
     system = NormalEquations(statistics, problem, overwrite=overwrite and not statistics.exact)
     factor = system.factorise(alpha, True, REFINE_LIMIT)
     coef = factor.solve(system.rhs)
-    if factor.condition <= CONDITION_LIMIT:
+    if factor.condition <= REFINE_FROM * system.limit and system.loss <= LARGEST_LOSS:
         return factor.weights(coef), None
     residual = exact_residual(statistics, factor) if statistics.exact else None
     if residual is None:
@@ -618,10 +643,9 @@ def solve_path(
         condition = error.condition
     if statistics.exact and solver != "eigen":
         with suppress(IllConditioned):
-            found = (solve_refined(statistics, alpha, problem) for alpha in alphas)
-            weights = [w for w, factor in found if factor is None]
-            if len(weights) == len(alphas):
-                return weights, "cholesky"
+            found = [solve_refined(statistics, alpha, problem) for alpha in alphas]
+            if all(factor is None for _, factor in found):
+                return [weights for weights, _ in found], "cholesky"
     warn_caller(
         f"The system is ill-conditioned (condition number {condition:.1e}): its solution has fewer "
         "than 8 digits. An eigendecomposition left out the directions that rounding has "
@@ -652,7 +676,8 @@ class Factor:
 def spectrum_of_rows(factor: Factor, problem: Problem) -> Spectrum:
     """Axes by the singular value decomposition of the R factor of the rows.
 
-    The most accurate way: nothing is squared. Singular values that are rounding are left out.
+    The most accurate way: nothing is squared. Without a penalty, singular values that are rounding are
+    left out.
 
     Parameters
     ----------
@@ -676,11 +701,10 @@ def spectrum_of_rows(factor: Factor, problem: Problem) -> Spectrum:
         scale[varies] = np.sqrt(variances[varies] / weight_sum)
     means += shift
     U, s, Vt = scipy.linalg.svd(A / scale, full_matrices=False, check_finite=False)
-    s[s <= max(A.shape) * EPSILON * s.max(initial=0.0)] = 0.0
     rotated = (s[:, None] * (U.T @ B)).T
-    return Spectrum(
-        s**2, 0.0, Vt.T / scale[:, None], rotated, means, target_means, weight_sum, problem
-    )
+    noise = float(max(A.shape) * EPSILON * s.max(initial=0.0)) ** 2
+    axes = Vt.T / scale[:, None]
+    return Spectrum(s**2, 0.0, axes, rotated, means, target_means, weight_sum, problem, noise)
 
 
 def _fold_factor(backend: Backend, source: Source, target: Target, problem: Problem) -> Factor:

@@ -117,16 +117,31 @@ class Source(Protocol):
     process. Where rows live in several processes, all of them must ask alike: a fact is gathered
     when it is asked for.
 
-    Attributes
-    ----------
-    n_rows, n_features : int
-    dtype : dtype
-    sparse : bool
     """
 
-    n_features: int
-    dtype: np.dtype[Any]
-    sparse: bool
+    @property
+    def n_features(self) -> int:
+        """Columns of the rows."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the rows."""
+
+    @property
+    def sparse(self) -> bool:
+        """Whether rows come as CSR."""
+
+    @property
+    def stays(self) -> bool:
+        """Whether rows must stay where they are, so that no process can have them all."""
+
+    @property
+    def fold_sizes(self) -> Sequence[int]:
+        """Rows of each fold that the backend has made, where rows stay; else none."""
+
+    @property
+    def columns(self) -> tuple[str, ...] | None:
+        """Names of the columns of features, of a table."""
 
     @property
     def n_rows(self) -> int:
@@ -197,6 +212,10 @@ class ArraySource:
         Where each group of rows begins among those that are meant, and where the last one ends; one
         group, when None.
     """
+
+    stays = False
+    fold_sizes: Sequence[int] = ()
+    columns: tuple[str, ...] | None = None
 
     def __init__(
         self,
@@ -340,6 +359,10 @@ class ShardSource:
         That all processes with rows agree on.
     sparse : bool
     """
+
+    stays = False
+    fold_sizes: Sequence[int] = ()
+    columns: tuple[str, ...] | None = None
 
     def __init__(
         self, local: ArraySource, gather: Gather[Any], rank: int, dtype: np.dtype[Any], sparse: bool
@@ -683,7 +706,7 @@ def as_shard(
 
     facts = gather(read)
     for name in facts[0].options:
-        agree(name, [fact.options[name] for fact in facts])
+        agree(name, [fact.options.get(name, "nothing") for fact in facts])
     agree("the number of features", [fact.n_features for fact in facts])
     agree("the names of the features", [fact.names for fact in facts])
     # Of what a process without rows has, neither matters.

@@ -17,7 +17,9 @@ import tracemalloc
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from fractions import Fraction
 from itertools import cycle, product
+from operator import mul
 from pathlib import Path
 
 import joblib
@@ -49,6 +51,7 @@ from parallel_ridge import (
     SufficientStatistics,
     get_backend,
     register_backend,
+    solvers,
 )
 from parallel_ridge.backends import Backend, openmp
 
@@ -426,7 +429,7 @@ def test_nearly_equal_columns_keep_eight_digits_or_warn(way):
 def test_any_condition_number_keeps_eight_digits_or_warns(spectrum, shape):
     rng = np.random.default_rng(0)
     r = min(shape)
-    for condition in np.logspace(5, 11, 31):
+    for condition in np.logspace(5, 15, 51):
         smallest = condition**-0.5
         sizes = {
             "one small": np.r_[np.ones(r - 1), smallest],
@@ -443,6 +446,169 @@ def test_any_condition_number_keeps_eight_digits_or_warns(spectrum, shape):
         exact = np.linalg.lstsq(X, np.where(y[:, None] == np.arange(3), 1.0, -1.0), rcond=None)[0].T
         if not warned:
             assert np.linalg.norm(model.coef_ - exact) <= 1e-8 * np.linalg.norm(exact)
+
+
+def ill_conditioned(dtype, nearly):
+    """Rows whose third column is nearly a multiple of the first."""
+    X, y = make_data(400, 6, dtype="float64" if np.dtype(dtype).kind == "f" else dtype)
+    rng = np.random.default_rng(5)
+    if np.dtype(dtype).kind == "f":
+        X[:, 2] = X[:, 0] + nearly * rng.normal(size=len(X))
+    else:
+        X[:, 2] = np.rint(1.0 / nearly) * X[:, 0] + rng.integers(0, 2, len(X))
+    return X.astype(dtype), y
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("container", ["dense", "csr"])
+@pytest.mark.parametrize(
+    ("dtype", "nearly"),
+    [("float64", 1e-4), ("float64", 1e-5), ("float32", 1e-4), ("int32", 1e-3), ("int64", 1e-4)],
+)
+def test_ill_conditioned_systems_are_refined(dtype, nearly, container, weighted, fit_intercept):
+    X, y = ill_conditioned(dtype, nearly)
+    weights = weights_of(len(y)) if weighted else None
+    for standardize, alpha in product([False, True], [0.0, 1e-6]):
+        options = {"standardize": standardize, "fit_intercept": fit_intercept, "alpha": alpha}
+        model = ParallelRidgeClassifier(**options)
+        model.fit(CONTAINERS[container](X), y, weights)  # a warning would be an error
+        assert model.solver_ == "cholesky"
+        best = ParallelRidgeClassifier(solver="svd", **options).fit(float64(X), y, weights)
+        assert_close(model.coef_, best.coef_, 1e-6 if dtype == "float32" else 2e-8, case=options)
+
+
+def test_float32_sums_that_lose_too_much_are_formed_again(monkeypatch):
+    X, y = ill_conditioned("float32", 1e-4)
+    work_dtypes = []
+    fold = OpenMPBackend.fold
+
+    def folding(self, reduction, source):
+        work_dtypes.append(str(getattr(reduction, "work_dtype", "rows")))
+        return fold(self, reduction, source)
+
+    monkeypatch.setattr(OpenMPBackend, "fold", folding)
+    model = ParallelRidgeClassifier(alpha=1e-6, store_statistics=True).fit(X, y)
+    assert work_dtypes[0] == "float32"
+    assert "float64" in work_dtypes
+    best = ParallelRidgeClassifier(alpha=1e-6, solver="svd").fit(X.astype("float64"), y)
+    assert_close(model.coef_, best.coef_, 1e-6)
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_exact_statistics_are_solved_to_eight_digits_without_rows(fit_intercept):
+    X, y = ill_conditioned("int64", 1e-4)
+    best = ParallelRidgeClassifier(0.0, fit_intercept=fit_intercept, solver="svd").fit(X, y)
+    model = ParallelRidgeClassifier(0.0, fit_intercept=fit_intercept, store_statistics=True)
+    model.fit_statistics(SufficientStatistics.from_data(X, y))
+    assert_close(model.coef_, best.coef_)
+    coefs, intercepts = model.coef_path([0.0, 1.0])
+    assert_close(coefs[0], best.coef_)
+    if fit_intercept:
+        assert_close(intercepts[0], best.intercept_, of=1.0)
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("size", [2, 200, 30_000])
+def test_residuals_of_exact_statistics_hold_every_digit(size, fit_intercept):
+    rng = np.random.default_rng(size)
+    X, y = rng.integers(-size, size + 1, (50, 7)), rng.integers(0, 3, 50)
+    statistics = SufficientStatistics.from_data(X, y)
+    problem = solvers.Problem(fit_intercept=fit_intercept)
+    factor = solvers.NormalEquations(statistics, problem).factorise(0.1, False, 1e13)
+    coef = rng.standard_normal((3, 7)) * 10.0 ** rng.integers(-6, 6, (3, 7))
+    residual = solvers.exact_residual(statistics, factor)(coef)
+    rows = [[Fraction(int(x)) for x in row] for row in X]
+    means = [sum(column) / 50 if fit_intercept else 0 for column in zip(*rows, strict=True)]
+    rows = [[x - mean for x, mean in zip(row, means, strict=True)] for row in rows]
+    for j, weights in enumerate(coef):
+        w = [Fraction(float(x)) for x in weights]
+        target = [2 * int(label == j) - 1 for label in y]
+        errors = [t - sum(map(mul, row, w)) for t, row in zip(target, rows, strict=True)]
+        for i, column in enumerate(zip(*rows, strict=True)):
+            exact = sum(map(mul, column, errors)) - Fraction(factor.penalty[i]) * w[i]
+            terms = sum(abs(x * t) for x, t in zip(column, errors, strict=True))
+            assert (
+                abs(Fraction(float(residual[j, i])) - exact) <= abs(exact) / 2**52 + terms / 2**58
+            )
+
+
+@pytest.mark.filterwarnings("ignore::parallel_ridge.IllConditionedWarning")
+def test_float32_loses_few_digits_or_warns():
+    """Whatever the condition: rows that are at hand are used, and statistics alone warn."""
+    for n, nearly in product([400, 5000], np.logspace(-4, -1, 7)):
+        rng = np.random.default_rng(0)
+        X = rng.normal(size=(n, 6))
+        X[:, 2] = X[:, 0] + nearly * rng.normal(size=n)
+        y = (X[:, 0] + rng.normal(size=n) > 0).astype(int)
+        X = X.astype("float32")
+        best = ParallelRidgeClassifier(1e-6, solver="svd").fit(X.astype(float), y).coef_
+        for solver in ("auto", "eigen"):
+            fitted = ParallelRidgeClassifier(1e-6, solver=solver).fit(X, y)
+            assert_close(fitted.coef_, best, 1e-3 if solver == "auto" else 2e-2, case=(n, nearly))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            model = ParallelRidgeClassifier(1e-6).partial_fit(X, y)
+        if not caught:
+            assert_close(model.coef_, best, 2e-2, case=(n, nearly))
+
+
+@pytest.mark.filterwarnings("ignore::parallel_ridge.IllConditionedWarning")
+@pytest.mark.parametrize("solver", ["auto", "svd", "cholesky"])
+def test_columns_of_very_different_sizes(solver):
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 50, (14, 12)).astype(float)
+    X[:, 2] = 3333333 * X[:, 0] + rng.integers(0, 2, 14)
+    y = np.arange(14) % 3
+    model = ParallelRidgeClassifier(1e-7, solver=solver).fit(X, y)
+    assert_close(model.coef_, oracle(X, y, alpha=1e-7).coef_, 1e-6)
+
+
+def test_errors_stay_below_eight_digits_up_to_where_refinement_begins():
+    rng = np.random.default_rng(3)
+    for nearly in np.logspace(-7, -3, 9):
+        X = rng.normal(size=(400, 12)) + 3
+        X[:, 2] = X[:, 0] + nearly * rng.normal(size=400)
+        X[:, 1] = 7
+        y = rng.integers(0, 3, 400)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            model = ParallelRidgeClassifier(4e-5, fit_intercept=False).fit(X, y)
+        if not caught:
+            reference = oracle(X, y, alpha=4e-5, fit_intercept=False)
+            assert_close(model.coef_, reference.coef_, 2e-8, case=nearly)
+
+
+def test_a_label_that_every_row_has_does_not_keep_others_from_refinement():
+    X, _ = ill_conditioned("float64", 1e-4)
+    rng = np.random.default_rng(0)
+    Y = rng.integers(0, 2, (len(X), 3))
+    Y[:, 1] = 1
+    model = ParallelRidgeClassifier(1e-6).fit(X, Y, rng.random(len(X)) + 0.1)
+    assert model.solver_ == "cholesky"
+    assert_close(model.coef_[1], np.zeros(X.shape[1]), 1e-6, 1.0)
+
+
+def test_sparse_rows_far_from_zero_keep_their_digits():
+    X, y = make_data(500, 3)
+    X += 1e5
+    dense = ParallelRidgeClassifier().fit(X, y)
+    assert_close(ParallelRidgeClassifier().fit(sp.csr_matrix(X), y).coef_, dense.coef_)
+
+
+@pytest.mark.parametrize("call", ["no rows", "no rows but labels", "unfitted"])
+def test_no_rows_have_no_score(call):
+    X, y = make_data()
+    model = ParallelRidgeClassifier() if call == "unfitted" else ParallelRidgeClassifier().fit(X, y)
+    with pytest.raises(ValueError, match="not fitted" if call == "unfitted" else r"0 sample\(s\)"):
+        model.score(X[:0], y[:0] if call != "no rows but labels" else y)
+
+
+def test_a_system_that_refinement_cannot_mend_goes_to_svd():
+    X, y = ill_conditioned("float64", 1e-7)  # a condition number of some 1e14
+    with pytest.warns(IllConditionedWarning, match="'svd'"):
+        model = ParallelRidgeClassifier(alpha=0).fit(X, y)
+    assert model.solver_ == "svd"
 
 
 @pytest.mark.parametrize("alpha", [1e-3, 1.5, 100.0])
@@ -1089,10 +1255,11 @@ BAD_ROWS = {
     "no rows": (lambda X, y: (X[:0], y[:0]), r"0 sample\(s\) \(shape=\(0, 5\)\)"),
     "no columns": (lambda X, y: (X[:, :0], y), r"0 feature\(s\)|0 features"),
     "junk among objects": (lambda X, y: (at(X, "junk"), y), "'junk'"),
-    "strings": (lambda X, y: (X.astype(str), y), "bytes/strings|could not convert"),
+    "strings": (lambda X, y: (np.full(X.shape, "six"), y), "'six' in row 0, column 0"),
+    "lists of strings": (lambda X, y: ([["six"] * 5] * 60, y), "bytes/strings|'six'"),
     "no matrix": (lambda X, y: (None, y), "None|NoneType"),
     "one dimension": (lambda X, y: (X[:, 0], y), "Expected 2D array, got 1D"),
-    "three dimensions": (lambda X, y: (X[None], y[:1]), "dim 3"),
+    "three dimensions": (lambda X, y: (X[None], y[:1]), r"dim 3, of shape \(1, 60, 5\)"),
     "complex": (lambda X, y: (X * 1j, y), "Complex data not supported"),
     "negative weight": (
         lambda X, y: (X, y, np.where(np.arange(60) == 4, -1.0, 1)),

@@ -1589,3 +1589,34 @@ def test_mnist_folds_have_the_scores_of_scikit_learn(mnist):
         ridge = RidgeClassifier(alphas[i], solver="cholesky")
         ridge.fit(X[train].astype(np.float64), y[train])
         assert split_scores(model)[i, i] == ridge.score(X[test].astype(np.float64), y[test])
+
+
+@pytest.mark.filterwarnings("ignore:The best alpha")
+@pytest.mark.parametrize("verbose", [0, 1])
+def test_long_searches_show_progress_if_asked(verbose, monkeypatch):
+    tqdm = pytest.importorskip("tqdm")
+    bars = []
+
+    def bar(items, **options):
+        bars.append((options["desc"], len(items)))
+        return items
+
+    monkeypatch.setattr(tqdm, "tqdm", bar)
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(90, 3)), np.arange(90) % 3
+    overlapping = ShuffleSplit(4, random_state=0)
+    ParallelRidgeClassifierCV([1.0, 10.0, 100.0], cv=overlapping, verbose=verbose).fit(X, y)
+    assert (("test sets", 4) in bars) == bool(verbose)
+
+
+def test_many_test_sets_do_not_make_blocks_heavy():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(1500, 4)), rng.integers(0, 40, 1500)
+    peaks = []
+    for folds in (2, 30):
+        tracemalloc.start()
+        ParallelRidgeClassifierCV(np.logspace(-2, 2, 9), cv=KFold(folds)).fit(X, y)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    # A table of counts for each (fold, penalty) is 0.1 MB; blocks times folds of them were 100 MB.
+    assert peaks[1] < peaks[0] + 3 * 30 * 9 * 40 * 40 * 8

@@ -7,17 +7,26 @@ chosen; packages add theirs under the entry-point group ``parallel_ridge.backend
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Any
 
-from parallel_ridge.backends._base import Backend, BackendUnavailable, fold_blocks
+from parallel_ridge.backends._base import Backend, BackendUnavailable, Plan, fold_blocks
 
-__all__ = ["Backend", "BackendUnavailable", "fold_blocks", "get_backend", "register_backend"]
+__all__ = [
+    "Backend",
+    "BackendUnavailable",
+    "Plan",
+    "fold_blocks",
+    "get_backend",
+    "register_backend",
+]
 
 _registry: dict[str, str | Callable[..., Backend]] = {
     "openmp": "parallel_ridge.backends.openmp:OpenMPBackend",
     "mpi": "parallel_ridge.backends.mpi:named",
+    "spark": "parallel_ridge.backends.spark:SparkBackend",
 }
 
 
@@ -83,4 +92,9 @@ def get_backend(
 
 def _suitable(rows: Any) -> str:
     """The backend for rows of a kind; nothing is imported to find out."""
+    if "pyspark" in sys.modules:
+        from parallel_ridge.frames import is_frame, is_rdd
+
+        if is_frame(rows) or is_rdd(rows):
+            return "spark"
     return "openmp"

@@ -5,16 +5,45 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from parallel_ridge.reductions import Reduction, Value
+import numpy as np
+from numpy.typing import NDArray
+
+from parallel_ridge.reductions import Reduction, Value, complete
 from parallel_ridge.sources import Block, Source, Target, Validate, as_source, check_rows
 
 A = TypeVar("A")
 V = TypeVar("V", bound=Value)
 T = TypeVar("T")
 S = TypeVar("S")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be folded of rows, for backends that must pass over them to know their facts.
+
+    The same pass may as well form the statistics.
+
+    Attributes
+    ----------
+    statistics : bool
+        Whether statistics of all rows, with the weights that they come with, will be wanted.
+    centre, double : bool
+        See `StatisticsReduction`.
+    shift : ndarray of shape (d,), or None
+    cv, groups : object
+        How rows will be split, of a search: see `Splits`.
+    """
+
+    statistics: bool = False
+    centre: bool = True
+    double: bool = False
+    shift: NDArray[np.float64] | None = None
+    cv: Any = None
+    groups: Any = None
 
 
 class BackendUnavailable(ImportError):
@@ -97,15 +126,23 @@ class Backend(Protocol):
         """
         return as_source(X, y, sample_weight=sample_weight, classes=classes, validate=validate)
 
+    def planned(self, plan: Plan) -> Backend:
+        """The same backend, told what will be folded of the next source."""
+        return self
+
     def solve_threads(self) -> int:
         """Threads that a solve in this process may use; asks no other process."""
 
 
-def fold_blocks(reduction: Reduction[A, V], source: Source, n_threads: int) -> V:
+def fold_blocks(reduction: Reduction[A, V], source: Source, n_threads: int) -> Any:
     """Fold in this process, block by block; between two blocks Python hears signals.
 
     The bits of the value do not depend on the number of threads.
     """
+    return complete(reduction, _fold_blocks(reduction, source, n_threads))
+
+
+def _fold_blocks(reduction: Reduction[A, V], source: Source, n_threads: int) -> Any:
     if reduction.shares_blocks:
         total = reduction.zero(n_threads)
         for block in source.blocks(reduction.block_rows):

@@ -18,9 +18,10 @@ from sklearn.utils import check_consistent_length, compute_class_weight
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from parallel_ridge import solvers
-from parallel_ridge.backends import Backend, get_backend
+from parallel_ridge.backends import Backend, Plan, get_backend
 from parallel_ridge.backends.openmp import OpenMPBackend, blas_threads
 from parallel_ridge.caching import check_memory, fold_cached
+from parallel_ridge.frames import is_spark
 from parallel_ridge.reductions import (
     SAMPLE_ROWS,
     MomentsReduction,
@@ -28,6 +29,7 @@ from parallel_ridge.reductions import (
     RowsReduction,
     StatisticsReduction,
     choose_shift,
+    coefficient_dtype,
     fold_statistics,
     raise_not_finite,
 )
@@ -105,14 +107,17 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n, d)
+        X : {array-like, sparse matrix} of shape (n, d), or Spark DataFrame or RDD
             Rows; converted in blocks, never whole.
 
         Returns
         -------
         ndarray of shape (n,) for two classes, or (n, k)
-            Positive where the (second) class is the more likely.
+            Positive where the (second) class is the more likely. Of a DataFrame, it with one more
+            column, ``decision``, which is computed when it is asked for.
         """
+        if is_spark(X):
+            return self._in_spark(X, "decision_function", "decision")
         return self._by_rows(X, lambda values: values)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
@@ -120,13 +125,17 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n, d)
+        X : {array-like, sparse matrix} of shape (n, d), or Spark DataFrame or RDD
 
         Returns
         -------
         ndarray of shape (n,), or (n, k) of 0 and 1 for multilabel targets
+            Of a DataFrame, it with one more column, ``prediction``, which is computed when it is asked
+            for; of an RDD of arrays, one of arrays.
         """
         check_is_fitted(self)
+        if is_spark(X):
+            return self._in_spark(X, "predict", "prediction")
         if self._multilabel:
             return self._by_rows(X, lambda values: (values > 0).astype(int))
         if self.coef_.ndim == 1:
@@ -140,8 +149,8 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-        y : array-like of shape (n,), or indicator matrix of shape (n, k)
+        X : {array-like, sparse matrix} of shape (n, d), or Spark DataFrame or RDD
+        y : array-like of shape (n,), or indicator matrix of shape (n, k), or name of a column
             True labels; all k of a row must be right.
         sample_weight : array-like of shape (n,), default=None
 
@@ -149,9 +158,14 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         -------
         float
         """
+        check_is_fitted(self)
+        if is_spark(X):
+            from parallel_ridge.estimators._spark import score
+
+            return score(self._spark_backend(X), self, X, y, sample_weight)
 
         def here() -> tuple[float, float]:
-            if _is_empty(X):  # others may have rows
+            if _is_empty(X) and _is_empty(y):  # others may have rows
                 return 0.0, 0.0
             options = {"sample_weight": sample_weight, "normalize": False}
             right = accuracy_score(y, self.predict(X), **options)
@@ -159,6 +173,8 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
 
         parts = get_backend(self.backend, self.n_jobs, X).gather(here)
         right, total = (sum(numbers) for numbers in zip(*parts, strict=True))
+        if not total:
+            raise ValueError("There are no rows with a positive weight to score: 0 sample(s).")
         return float(right / total)
 
     def __sklearn_tags__(self) -> Any:
@@ -167,6 +183,20 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         tags.input_tags.sparse = True
         tags.classifier_tags.multi_label = True
         return tags
+
+    def _in_spark(self, X: Any, method: str, name: str) -> Any:
+        from parallel_ridge.estimators._spark import answer
+
+        check_is_fitted(self)
+        return answer(self, X, method, name)
+
+    def _spark_backend(self, X: Any) -> Any:
+        """The backend for rows in Spark: the one that was chosen, if it is for those."""
+        from parallel_ridge.backends.spark import check_session, session_of
+
+        check_session(session_of(X))
+        backend = get_backend(self.backend, self.n_jobs, X)
+        return backend if hasattr(backend, "fold_rows") else get_backend("auto", self.n_jobs, X)
 
     def _problem(self) -> Problem:
         return Problem(bool(self.fit_intercept), bool(self.standardize), self.objective == "mean")
@@ -195,6 +225,7 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         reset: bool,
         classes: Any = None,
         state: Any = None,
+        plan: Plan = Plan(),  # noqa: B008  # never changed
     ) -> tuple[Source, Target]:
         """Source of validated rows; that they are finite is left to the pass.
 
@@ -202,6 +233,7 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         """
 
         def validate(X: Any, y: Any, empty: bool) -> tuple[Any, Any]:
+            check_shape(X)
             common = {"reset": reset, "accept_sparse": "csr", "ensure_all_finite": False}
             if not empty or y is None or not _is_empty(y):
                 return validate_data(self, X, y, multi_output=True, **common)
@@ -216,7 +248,12 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
                 name: described(value) for name, value in {**given, "earlier rows": state}.items()
             }
 
-        source, target = backend.source(
+        if is_spark(X) and not hasattr(backend, "fold_rows"):
+            raise ValueError(
+                f"X is a {type(X).__name__} of Spark, and backend={self.backend!r} reads arrays: choose "
+                "'spark' or 'auto'."
+            )
+        source, target = backend.planned(plan).source(
             X, y, sample_weight=sample_weight, classes=classes, validate=validate, options=options
         )
         if source.n_rows == 0:
@@ -224,13 +261,15 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
                 f"Found array with 0 sample(s) (shape=(0, {source.n_features})) while a minimum of 1 "
                 f"is required by {type(self).__name__}."
             )
+        if source.stays:
+            self.feature_columns_ = source.columns
         return source, target
 
     def _read_to_fit(
-        self, backend: Backend, X: Any, y: Any, sample_weight: Any
+        self, backend: Backend, X: Any, y: Any, sample_weight: Any, plan: Plan
     ) -> tuple[Source, Target]:
         """As `_read`, for rows that must suffice for a fit."""
-        source, target = self._read(backend, X, y, sample_weight, reset=True)
+        source, target = self._read(backend, X, y, sample_weight, reset=True, plan=plan)
         if len(target.classes) < 2 and not target.multilabel:
             raise ValueError(
                 f"y has one class only, {target.classes.tolist()[0]!r}; a classifier needs "
@@ -274,7 +313,8 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
             if min(n, d) > LARGEST_SYSTEM or (source.sparse and d > LARGEST_SYSTEM):
                 solver = "cg"
             else:
-                solver = "dual" if n < d and not self.store_statistics else "cholesky"
+                few = n < d and not self.store_statistics and not source.stays
+                solver = "dual" if few else "cholesky"
         if self.store_statistics and solver not in STATISTICS_SOLVERS:
             raise ValueError(
                 f"solver={solver!r} makes no statistics; with store_statistics=True choose one of "
@@ -336,7 +376,7 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         if solver == "eigen":
             system = solvers.NormalEquations(statistics, self._problem(), overwrite=overwrite)
             spectrum = system.spectrum(overwrite=True)
-            if spectrum.condition(alpha) > solvers.CONDITION_LIMIT:
+            if spectrum.condition(alpha) > system.limit:
                 raise IllConditioned(spectrum.condition(alpha))
             found = spectrum.weights([alpha])[0], None
         else:
@@ -357,14 +397,20 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         k = len(target.classes)
         ones = np.ones(source.n_features)
         target_means = factor.target_means if self.fit_intercept else np.zeros(len(weights.coef))
+        # In standard deviations (or less, of columns that the penalty outweighs).
+        distances = np.abs(factor.means) * factor.scale * np.sqrt(source.weight_sum())
+        centred = bool((distances > 10.0).any())
 
         def residual(coef: NDArray[np.float64]) -> NDArray[np.float64]:
             targets = solvers.n_targets(k, target.multilabel)
-            reduction = NormalProductReduction(coef.T, factor.means, ones, target_means, k, targets)
+            reduction = NormalProductReduction(
+                coef.T, factor.means, ones, centred, target_means, k, targets
+            )
             left: NDArray[np.float64] = backend.fold(reduction, source).T
             return left - factor.penalty * coef
 
-        weights = solvers.refine(factor, weights.coef, residual, backend.map)
+        accuracy = 1e-5 if coefficient_dtype(source.dtype) == np.float32 else 1e-8
+        weights = solvers.refine(factor, weights.coef, residual, backend.map, accuracy)
         self._say("refined the solution", start)
         return weights
 
@@ -408,6 +454,7 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
     def _by_rows(self, X: Any, answer: Callable[[NDArray[Any]], NDArray[Any]]) -> NDArray[Any]:
         """`answer` to the decision values of each block of rows, in order."""
         check_is_fitted(self)
+        check_shape(X)
         X = validate_data(self, X, reset=False, accept_sparse="csr", ensure_all_finite=False)
         coef = np.atleast_2d(self.coef_).T
 
@@ -534,6 +581,22 @@ def forget_fit(estimator: BaseEstimator) -> None:
     for name in [name for name in vars(estimator) if name.endswith("_")]:
         delattr(estimator, name)
     vars(estimator).pop("_declared_classes", None)
+
+
+def check_shape(X: Any) -> None:
+    """Raise for arrays that are no rows of numbers, with what scikit-learn's error leaves out."""
+    if not isinstance(X, np.ndarray):
+        return
+    if X.ndim > 2:
+        raise ValueError(
+            f"Found array with dim {X.ndim}, of shape {X.shape}, while dim <= 2 is required: "
+            "flatten each sample into a row, X.reshape(len(X), -1)."
+        )
+    if X.dtype.kind in "SU" and X.size:
+        raise ValueError(
+            f"X must hold numbers, and holds strings: {X.flat[0].item()!r} in row 0, column 0. Convert "
+            "it, as by X.astype(float) or an encoder."
+        )
 
 
 def check_alpha(alpha: Any) -> float:

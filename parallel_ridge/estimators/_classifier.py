@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils.metaestimators import available_if
 
 from parallel_ridge import solvers
-from parallel_ridge.backends import Backend, get_backend
+from parallel_ridge.backends import Backend, Plan, get_backend
 from parallel_ridge.backends.openmp import blas_threads
 from parallel_ridge.estimators._base import (
     ROW_SOLVERS,
@@ -72,11 +72,17 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
           the work.
         - ``"cg"`` iterates, a pass over the rows each time, and needs no such matrix.
         - ``"auto"`` takes ``"dual"`` where n < d, else ``"cholesky"``; ``"cg"`` where both exceed
-          20,000 (for sparse rows: where d does). If a factorisation would lose more than 8 digits,
-          it warns and takes ``"svd"``. ``solver_`` names the one that was used.
+          20,000 (for sparse rows: where d does).
+
+        ``"cholesky"`` refines its solution where the condition number exceeds 2e7, by exact sums
+        of integers or by passes over the rows. Where that is not enough (beyond 1e13), and for
+        ``"eigen"`` and ``"dual"`` beyond 2e7, there is an
+        :class:`~parallel_ridge.IllConditionedWarning`, and ``"svd"`` takes over. ``solver_`` names
+        the one that was used.
     backend : str or Backend, default="auto"
-        Where the pass over the rows runs: ``"openmp"`` (``"auto"``), ``"mpi"`` (each rank fits to its
-        own rows, and all get the same model), a registered name, or a configuration object.
+        Where the pass over the rows runs: ``"openmp"``, ``"mpi"`` (each rank fits to its own rows, and
+        all get the same model), ``"spark"``, a registered name, or a configuration object. ``"auto"``
+        is Spark for rows that lie there, else OpenMP.
     n_jobs : int, default=None
         Threads; None is all cores that this process may use, -1 all cores.
     memory : str, path or joblib.Memory, default=None
@@ -97,6 +103,8 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (d,) of str
         Only if X had column names that are all strings.
+    feature_columns_ : tuple of str
+        Columns of features, if X was a Spark DataFrame.
     n_iter_ : ndarray of shape (k,) of int, or None
         Iterations, of ``solver="cg"``.
     solver_ : str
@@ -108,7 +116,9 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
     -----
     A fit of n rows and d features costs ``n d^2 / 2`` multiplications on all cores and ``d^3 / 3``
     for the solve (``n^2 d`` if n < d), and ``O(d^2)`` memory beyond the data, which is neither
-    copied nor converted whole. Integer rows are summed exactly.
+    copied nor converted whole. Integer rows are summed exactly. An ill-conditioned system costs a
+    few steps of iterative refinement more: each is a pass of ``2 n d k`` multiplications, or, of
+    integers, some products of the Gram matrix with the weights.
 
     References
     ----------
@@ -153,13 +163,17 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
         self.store_statistics = store_statistics
         self.verbose = verbose
 
-    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(
+        self, X: ArrayLike, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
         """Fit to rows and their labels.
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows. Arrays of float32, float64, integers or booleans are used as they are.
+        X : {array-like, sparse matrix} of shape (n, d), or Spark DataFrame or RDD
+            Rows. Arrays of float32, float64, integers or booleans are used as they are. Rows in Spark
+            stay in its executors (see docs/spark.md): ``y`` and ``sample_weight`` are then names of
+            columns, and an RDD has them in its items.
         y : array-like of shape (n,), or indicator matrix of shape (n, k) for multilabel targets
             Labels of any kind that sorts.
         sample_weight : array-like of shape (n,), default=None
@@ -179,7 +193,8 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
             backend = get_backend(self.backend, self.n_jobs, X)
             backend.gather(self._check_options)
             forget_fit(self)
-            source, target = self._read_to_fit(backend, X, y, sample_weight)
+            plan = Plan(self._unweighted_statistics(), self.fit_intercept)
+            source, target = self._read_to_fit(backend, X, y, sample_weight, plan)
             source = source.reweighted(class_weights(self.class_weight, target, source))
             self.classes_ = target.classes
             start = time.perf_counter()
@@ -195,7 +210,7 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
     def partial_fit(
         self,
         X: ArrayLike,
-        y: ArrayLike,
+        y: ArrayLike | None = None,
         classes: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
     ) -> Self:
@@ -238,6 +253,7 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
                     "alone: to go on from a fit, set store_statistics=True before it.",
                     UserWarning,
                 )
+            shift = None if before is None or before.exact else before.shift
             seen = None
             if before is not None:
                 shift_key = zlib.crc32(before.shift.tobytes())
@@ -250,10 +266,10 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
                 reset=before is None,
                 classes=declared,
                 state=seen,
+                plan=Plan(self._unweighted_statistics(), self.fit_intercept, shift=shift),
             )
             class_weight = self._batch_weight(source, target)
             source = source.reweighted(class_weights(class_weight, target, source))
-            shift = None if before is None or before.exact else before.shift
             reduction = self._reduction(source, target, shift=shift)
             statistics = backend.fold(reduction, source)
             self._declared_classes = declared
@@ -326,6 +342,10 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
                 f"classes={given.tolist()} differ from those of earlier calls, {known.tolist()}."
             )
         return given
+
+    def _unweighted_statistics(self) -> bool:
+        """Whether statistics with the rows' own weights will be needed."""
+        return self.class_weight is None and self.solver in STATISTICS_SOLVERS
 
     def _batch_weight(self, source: Source, target: Target) -> Any:
         """Weights of the classes that a batch has: scikit-learn refuses those of others."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.metaestimators import available_if
 
-from parallel_ridge.backends import Backend, get_backend
+from parallel_ridge.backends import Backend, Plan, get_backend
 from parallel_ridge.backends.openmp import blas_threads
 from parallel_ridge.estimators._base import (
     LARGEST_SYSTEM,
@@ -22,6 +22,7 @@ from parallel_ridge.estimators._base import (
     forget_fit,
     unchanged_on_error,
 )
+from parallel_ridge.frames import is_spark
 from parallel_ridge.model_selection import (
     Scoring,
     Search,
@@ -57,6 +58,8 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
     cv : int, splitter, iterable or None, default=None
         None is leave-one-out. Else what scikit-learn takes: a number of (stratified) folds, a
         splitter, or an iterable of (train, test) positions, which may overlap and leave rows out.
+        For rows in Spark a number of folds, which go by a hash of each row's features or of the
+        column ``groups``; or the name of a column that holds each row's fold.
     scoring : str, callable or None, default=None
         The score to maximise.
 
@@ -126,6 +129,8 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (d,) of str
         Only if X had column names that are all strings.
+    feature_columns_ : tuple of str
+        Columns of features, if X was a Spark DataFrame.
     n_iter_ : ndarray of shape (k,) of int, or None
     solver_ : str
         The solver that fitted ``coef_``.
@@ -193,7 +198,7 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
     def fit(
         self,
         X: ArrayLike,
-        y: ArrayLike,
+        y: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
         groups: ArrayLike | None = None,
     ) -> Self:
@@ -201,8 +206,9 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows. Arrays of float32, float64, integers or booleans are used as they are.
+        X : {array-like, sparse matrix} of shape (n, d), or Spark DataFrame or RDD
+            Rows. Arrays of float32, float64, integers or booleans are used as they are. Of a DataFrame,
+            ``y``, ``sample_weight`` and ``groups`` are names of columns.
         y : array-like of shape (n,), or indicator matrix of shape (n, k) for multilabel targets
             Labels of any kind that sorts.
         sample_weight : array-like of shape (n,), default=None
@@ -225,7 +231,14 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
             backend = get_backend(self.backend, self.n_jobs, X)
             alphas = backend.gather(self._check_alphas)[0]
             forget_fit(self)
-            source, target = self._read_to_fit(backend, X, y, sample_weight)
+            plan = Plan(
+                statistics=self.class_weight is None,
+                centre=self.fit_intercept,
+                double=self.cv is None,
+                cv=self.cv,
+                groups=groups,
+            )
+            source, target = self._read_to_fit(backend, X, y, sample_weight, plan)
             scoring = Scoring.of(
                 self.scoring,
                 self,
@@ -240,7 +253,8 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
                 )
             self.classes_ = target.classes
             weighted = source.reweighted(class_weights(self.class_weight, target, source))
-            if min(source.n_rows, source.n_features) > LARGEST_SYSTEM:
+            most = source.n_features if source.stays else min(source.n_rows, source.n_features)
+            if most > LARGEST_SYSTEM:
                 raise ValueError(
                     f"A search needs matrices of {source.n_features} x {source.n_features} numbers, "
                     f"or of {source.n_rows} x {source.n_rows}, and at most {LARGEST_SYSTEM} are "
@@ -309,6 +323,8 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
         ndarray of shape (n, k)
             Rows sum to 1; for multilabel targets, each column is the probability of its label.
         """
+        if is_spark(X):
+            return self._in_spark(X, "predict_proba", "probability")
         values = self.decision_function(X)
         return probabilities(values, self.probability_scale_, self._multilabel)
 

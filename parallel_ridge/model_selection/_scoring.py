@@ -213,9 +213,7 @@ def fit_scale(
     def loss(log_scale: float) -> float:
         scaled = -np.exp(log_scale) / size * margins
         if competing:
-            rows = np.log(np.exp(scaled - scaled.max(axis=1)[:, None]).sum(axis=1)) + scaled.max(
-                axis=1
-            )
+            rows = scipy.special.logsumexp(scaled, axis=1)
         else:
             rows = np.logaddexp(0.0, scaled).sum(axis=1)
         return float(np.average(rows, weights=weights))

@@ -197,7 +197,7 @@ class Searcher:
 
     def leave_one_out(self) -> Search:
         """Search by the error of each row under the weights of all the others."""
-        if self.source.n_rows < self.source.n_features:
+        if self.source.n_rows < self.source.n_features and not self.source.stays:
             return replace(self._in_row_coordinates().leave_one_out(), total=None)
         start = time.perf_counter()
         total = self.statistics(self.source)
@@ -255,7 +255,7 @@ class Searcher:
         if self.source.weighted or self.scored.weighted:
             self._check_weights(splits, balance)
         total = None
-        if self.source.n_rows >= self.source.n_features:
+        if self.source.n_rows >= self.source.n_features or self.source.stays:
             paths, total = self._paths(splits, balance)
         elif self.problem.standardize:  # features are scaled by each training set anew
             paths = [
@@ -333,6 +333,8 @@ class Searcher:
             parts = self.statistics(grouped, splits.n_groups)
             total = SufficientStatistics.sum(parts)
             items = terms(parts, splits.train)
+            if self.source.stays:  # solves may run far away: one sum is less to send than its terms
+                items = [[SufficientStatistics.sum(some)] for some in items]
         else:
             items = [
                 [self.statistics(self._training(splits, i, balance))]

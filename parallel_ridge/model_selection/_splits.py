@@ -63,6 +63,13 @@ class Splits:
         y, groups : array-like
             Labels, and the groups that a splitter keeps together, of this process's rows.
         """
+        if source.stays:  # the backend has made groups of them, which are the folds
+            folds = range(len(source.fold_sizes))
+            empty = [i for i in folds if source.fold_sizes[i] == 0]
+            if empty:
+                raise ValueError(f"Split {empty[0]} of cv={cv!r} has an empty test set.")
+            others = [[j for j in folds if j != i] for i in folds]
+            return Splits(others, [[i] for i in folds], len(folds))
         y, groups = joined(backend.gather(lambda: y)), joined(backend.gather(lambda: groups))
         n, d = source.n_rows, source.n_features
         # Groups are worth their Gram matrices while these take no more memory than the rows do.

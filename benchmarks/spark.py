@@ -1,0 +1,345 @@
+"""Spark on one machine: fits against Spark's own, the fold against what transfer allows, searches."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from functools import cache
+from operator import add
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.measure import Comparison, Group, Options, faster, timed
+from benchmarks.single_machine import N_CLASSES, Images
+from parallel_ridge import ParallelRidgeClassifier, ParallelRidgeClassifierCV, SufficientStatistics
+from parallel_ridge.solvers import Problem, solve_path
+
+ALPHAS = np.logspace(-2, 10, 13)
+FOLDS = 5
+PARTITIONS = 4
+COPIES = 4  # of the training rows, where only the fold is measured
+QUICK_ROWS = 6000
+CLUSTER = "local[2]"
+
+
+@cache
+def _session() -> Any:
+    """The session that all groups share, so that it is warm."""
+    from pyspark.sql import SparkSession
+
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    options = {
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.driver.memory": "6g",
+        "spark.sql.shuffle.partitions": "4",
+        # For the baseline that sends whole matrices.
+        "spark.driver.maxResultSize": "4g",
+    }
+    builder = SparkSession.builder.master(CLUSTER).appName("parallel_ridge benchmarks")
+    for key, value in options.items():
+        builder = builder.config(key, value)
+    session = builder.getOrCreate()
+    session.sparkContext.setLogLevel("ERROR")
+    atexit.register(session.stop)
+    return session
+
+
+class Frames:
+    """MNIST as cached DataFrames with a column of rows and one of labels."""
+
+    def __init__(self, options: Options) -> None:
+        import pandas as pd
+        from pyspark.ml.functions import array_to_vector
+        from pyspark.sql import functions as F
+
+        session = _session()
+        images = Images()
+        self.caution = images.caution
+        n = QUICK_ROWS if options.quick else len(images.X)
+        self.X, self.y = images.X[:n], images.y[:n].astype(np.int64)
+        table = pd.DataFrame({"features": [row.tobytes() for row in self.X], "label": self.y})
+        frame = session.createDataFrame(table, "features binary, label long")
+        self.binary = frame.repartition(PARTITIONS).cache()
+        pixels = pd.DataFrame({"features": list(self.X.astype(np.float32)), "label": self.y})
+        floats = session.createDataFrame(pixels, "features array<float>, label long")
+        self.floats = floats.repartition(PARTITIONS).cache()
+        self.vectors = self.floats.select(
+            array_to_vector(F.col("features").cast("array<double>")).alias("features"), "label"
+        ).cache()
+        for frame in (self.binary, self.floats, self.vectors):
+            frame.count()
+        self.X_test, self.y_test = images.X_test, images.y_test.astype(np.int64)
+
+
+@cache
+def _frames(quick: bool) -> Frames:
+    return Frames(Options(quick))
+
+
+def _missing() -> str:
+    """Why nothing can be measured; empty if all can."""
+    if not (os.environ.get("JAVA_HOME") or shutil.which("java")):
+        return "Java is not on this machine."
+    try:
+        import pyspark  # noqa: F401
+    except ImportError:
+        return "PySpark is not installed."
+    return ""
+
+
+def _or_reason(group: Group) -> Group:
+    """The group, or one row that says why there is none."""
+
+    def measured(options: Options) -> Iterator[Any]:
+        reason = _missing()
+        if reason:
+            yield Comparison("all", None, note=reason)
+        else:
+            warnings.simplefilter("ignore")
+            yield from group(options)
+
+    measured.__doc__ = group.__doc__
+    return measured
+
+
+def _fit(frame: Any) -> Callable[[], Any]:
+    return lambda: ParallelRidgeClassifier().fit(frame, "label")
+
+
+def _logistic(frame: Any) -> Any:
+    from pyspark.ml.classification import LogisticRegression
+
+    return LogisticRegression(maxIter=10).fit(frame)
+
+
+def _one_against_rest(frame: Any) -> list[Any]:
+    """Ten least-squares fits by Spark's normal equations."""
+    from pyspark.ml.regression import LinearRegression
+    from pyspark.sql import functions as F
+
+    return [
+        LinearRegression(solver="normal", regParam=1e-6).fit(
+            frame.select(
+                "features", F.when(F.col("label") == c, 1.0).otherwise(-1.0).alias("label")
+            )
+        )
+        for c in range(N_CLASSES)
+    ]
+
+
+def spark(options: Options) -> Iterator[Comparison]:
+    """Spark: whole fits.
+
+    MNIST's 60,000 training images as a cached DataFrame of four partitions, `local[2]`, one session, all
+    warm; `fit` from a column of raw bytes and from one of vectors, with every job that it takes, against
+    Spark ML on the vectors. Accuracy is that on the 10,000 test images.
+    """
+    frames = _frames(options.quick)
+    peer, note = timed(lambda: _logistic(frames.vectors)), frames.caution
+    against = "Spark ML, `LogisticRegression(maxIter=10)`"
+    ten = 'Spark ML, ten `LinearRegression(solver="normal")`'
+    yield Comparison("`fit`, bytes", timed(_fit(frames.binary)), peer, against, faster(8), note)
+    yield Comparison("`fit`, vectors", timed(_fit(frames.vectors)), peer, against, faster(4), note)
+    yield Comparison(
+        "`fit`, bytes",
+        timed(_fit(frames.binary)),
+        timed(lambda: _one_against_rest(frames.vectors)),
+        ten,
+        faster(20),
+        note,
+        peer_once=True,
+    )
+
+    def ours() -> float:
+        return float(_fit(frames.binary)().score(frames.X_test, frames.y_test))
+
+    def accuracy(coefs: NDArray[Any], intercepts: NDArray[Any]) -> float:
+        values = frames.X_test @ coefs.T + intercepts
+        return float(np.mean(values.argmax(axis=1) == frames.y_test))
+
+    def logistic() -> float:
+        model = _logistic(frames.vectors)
+        return accuracy(model.coefficientMatrix.toArray(), model.interceptVector.toArray())
+
+    def regressions() -> float:
+        models = _one_against_rest(frames.vectors)
+        coefs = np.array([model.coefficients.toArray() for model in models])
+        return accuracy(coefs, np.array([model.intercept for model in models]))
+
+    for theirs, name in ((logistic, against), (regressions, ten)):
+        yield Comparison("test accuracy", ours, theirs, name, note=note, unit="", once=True)
+
+
+def _touch(batches: Iterator[Any]) -> Iterator[Any]:
+    """Look at each buffer, and give back the number of rows."""
+    import pyarrow as pa
+
+    rows, bytes_ = 0, 0
+    for batch in batches:
+        rows += batch.num_rows
+        for column in batch.columns:
+            for buffer in column.buffers():
+                if buffer is not None and buffer.size:
+                    bytes_ += np.frombuffer(buffer, np.uint8)[::4096].max()
+    yield pa.RecordBatch.from_arrays([pa.array([rows + 0 * bytes_])], names=["rows"])
+
+
+def _reading(reader: Any, reduction: Any = None) -> Callable[[Iterator[Any]], Iterator[Any]]:
+    """Read the rows of each batch, and fold them too if there is a reduction; give back their number."""
+
+    def rows(batches: Iterator[Any]) -> Iterator[Any]:
+        import pyarrow as pa
+
+        from parallel_ridge.backends.openmp import OpenMPBackend
+        from parallel_ridge.partitions import PartitionSource
+
+        if reduction is None:
+            n = sum(len(block.labels) for block in reader.blocks(batches))
+        else:
+            source: Any = PartitionSource(reader.blocks(batches))
+            n = int(OpenMPBackend(1).fold(reduction, source).n_rows.sum())
+        yield pa.RecordBatch.from_arrays([pa.array([n])], names=["rows"])
+
+    return rows
+
+
+class Folds:
+    """The steps of a fold, each with those before it."""
+
+    def __init__(self, frame: Any) -> None:
+        from parallel_ridge.backends.spark import SparkBackend
+        from parallel_ridge.discovery import StatisticsOptions, SurveyReduction
+        from parallel_ridge.frames import read_frame
+
+        self.frame = frame
+        self.rows, self.reader = read_frame(frame, ("features",), "label")
+        self.backend, self.reduction = SparkBackend(), SurveyReduction(1, StatisticsOptions())
+
+    def job(self) -> Any:
+        """A job like the others, without rows."""
+        return self.rows.where("false").mapInArrow(_touch, "rows long").collect()
+
+    def touch(self) -> Any:
+        """Batches to Python."""
+        return self.rows.mapInArrow(_touch, "rows long").collect()
+
+    def read(self) -> Any:
+        """Batches to blocks."""
+        return self.rows.mapInArrow(_reading(self.reader), "rows long").collect()
+
+    def kernel(self) -> Any:
+        """Blocks to sums, which stay in the executors."""
+        function = _reading(self.reader, self.reduction)
+        return self.rows.mapInArrow(function, "rows long").collect()
+
+    def fold(self) -> Any:
+        """All of the fold."""
+        return self.backend.fold_rows(self.reduction, self.rows, self.reader)
+
+
+def spark_fold(options: Options) -> Iterator[Comparison]:
+    """Spark: the fold.
+
+    Sums of four times the training images (240,000 rows), against a `mapInArrow` that only looks at each
+    buffer: what Spark's way to Python allows.
+    """
+    frames = _frames(options.quick)
+    for name, frame in {"bytes": frames.binary, "`array<float>`": frames.floats}.items():
+        many = frame
+        for _ in range(COPIES - 1):
+            many = many.union(frame)
+        folds = Folds(many)
+        yield Comparison(
+            f"sums, {name}",
+            timed(folds.fold),
+            timed(folds.touch),
+            "batches to Python alone",
+            faster(0.6),
+            frames.caution,
+        )
+
+
+def spark_steps(options: Options) -> Iterator[Comparison]:
+    """Spark: where the time goes.
+
+    Each row is all steps up to it, on the 60,000 training images: a job without rows; batches from the
+    JVM to Python (Arrow); batches to blocks; blocks to sums; sums merged; and `fit`, which solves too.
+    """
+    frames = _frames(options.quick)
+    kinds = {"bytes": frames.binary, "`array<float>`": frames.floats, "vectors": frames.vectors}
+    for name, frame in kinds.items():
+        folds = Folds(frame)
+        steps: dict[str, Callable[[], Any]] = {
+            "a job": folds.job,
+            "JVM to Arrow": folds.touch,
+            "Arrow to blocks": folds.read,
+            "kernel": folds.kernel,
+            "merge": folds.fold,
+            "solve (`fit`)": _fit(frame),
+        }
+        for step, call in steps.items():
+            yield Comparison(f"{name}: {step}", timed(call), note=frames.caution)
+
+
+def spark_search(options: Options) -> Iterator[Comparison]:
+    """Spark: searches, and the variants of 2017.
+
+    Thirteen penalties and five folds on the 60,000 training images in bytes. Below, 13 models
+    without folds: the fold of this library by `treeAggregate`, against the two variants of the study
+    (Clements, Cusworth and Maasakkers, 2017) made with parts of this library. *Inner loop*: blocks
+    of rows are mapped to their statistics, which a flat `reduce` brings to the driver; the models follow
+    one by one. *Outer loop*: each task has all rows, and fits the models of its penalties.
+    """
+    frames = _frames(options.quick)
+    binary, note = frames.binary, frames.caution
+    yield Comparison(
+        f"{len(ALPHAS)} penalties x {FOLDS} folds",
+        timed(lambda: ParallelRidgeClassifierCV(ALPHAS, cv=FOLDS).fit(binary, "label")),
+        timed(_fit(binary)),
+        "one `fit`",
+        faster(1 / 2.5),
+        note,
+    )
+    context = _session().sparkContext
+    parts = np.array_split(np.arange(len(frames.y)), max(PARTITIONS, len(frames.y) // 2000))
+    blocks = context.parallelize([(frames.X[p], frames.y[p]) for p in parts], PARTITIONS).cache()
+    blocks.count()
+    shared = context.broadcast((frames.X, frames.y))
+
+    def tree() -> Any:
+        statistics = SufficientStatistics.from_data(binary, "label")
+        return solve_path(statistics, ALPHAS.tolist(), Problem())
+
+    def inner_loop() -> Any:
+        statistics = blocks.map(
+            lambda block: SufficientStatistics.from_data(*block, backend="openmp", n_jobs=1)
+        ).reduce(add)
+        return [solve_path(statistics, [alpha], Problem()) for alpha in ALPHAS.tolist()]
+
+    def outer_loop() -> Any:
+        def fit(alpha: float) -> Any:
+            X, y = shared.value
+            return ParallelRidgeClassifier(alpha, backend="openmp", n_jobs=1).fit(X, y).coef_
+
+        return context.parallelize(ALPHAS.tolist(), len(ALPHAS)).map(fit).collect()
+
+    name = f"{len(ALPHAS)} penalties"
+    yield Comparison(
+        name, timed(tree), timed(inner_loop), "inner loop of 2017: `map` and `reduce`", note=note
+    )
+    yield Comparison(
+        name, timed(tree), timed(outer_loop), "outer loop of 2017: models as tasks", note=note
+    )
+
+
+GROUPS: dict[str, Group] = {
+    group.__name__: _or_reason(group) for group in (spark, spark_fold, spark_steps, spark_search)
+}

@@ -1,0 +1,335 @@
+"""Rows of which nothing is known before the pass: their facts, and their statistics in the same pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parallel_ridge.partitions import FoundLabels, cut
+from parallel_ridge.reductions import (
+    BLOCK_ROWS,
+    EXACT_LIMIT,
+    SAMPLE_ROWS,
+    Lanes,
+    StatisticsReduction,
+    choose_shift,
+)
+from parallel_ridge.sources import Block, Labels, Target
+from parallel_ridge.statistics import SufficientStatistics
+
+# More features than this have no statistics: see `LARGEST_SYSTEM` of the estimators.
+MOST_FEATURES = 20_000
+# Rows whose sums of squares of integers up to `EXACT_LIMIT` stay far from the end of int64.
+EXACT_ROWS = 2**18
+# Rows of the sample that each worker takes: together they are enough for a shift.
+WORKER_SAMPLE_ROWS = 64
+
+
+@dataclass(frozen=True)
+class StatisticsOptions:
+    """How statistics are to be formed: see `StatisticsReduction`.
+
+    Attributes
+    ----------
+    centre, double : bool
+    shift : ndarray of shape (d,), or None
+        None: that of a sample of each worker's rows.
+    feature_names : ndarray of str, or None
+    """
+
+    centre: bool = True
+    double: bool = False
+    shift: NDArray[np.float64] | None = None
+    feature_names: NDArray[Any] | None = None
+
+
+class Discovery:
+    """Statistics of rows with `FoundLabels`, as they come.
+
+    The reduction that suits them is made for the first block, with its features, its dtype and a
+    shift from a sample of it. A block that it does not suit, since it has a new class, or is
+    sparse, or no longer of small integers, begins another one: statistics add. Where all blocks
+    are alike, that never happens.
+    """
+
+    def __init__(self, options: StatisticsOptions, n_threads: int) -> None:
+        self.options = options
+        self.n_threads = n_threads
+        self.shift = options.shift
+        self.value: SufficientStatistics | None = None
+        self._open: tuple[StatisticsReduction, Lanes] | None = None
+
+    def add(self, block: Block) -> None:
+        """Add a block of rows, in pieces that suit the kernels."""
+        target, exact = _found(block), _exact(block)
+        if self._open is None or not _suits(*self._open, block, target, exact):
+            self.close()
+            self._open = self._begin(block, target, exact)
+        reduction, lanes = self._open
+        labels = Labels(block.labels.codes, block.labels.indptr)
+        if not target.multilabel:
+            among = np.searchsorted(reduction.target.classes, target.classes).astype(np.int32)
+            labels = Labels(among[labels.codes])
+        for part in cut(Block(block.rows, block.X, labels, block.weights), reduction.block_rows):
+            reduction.add(lanes, part)
+
+    def close(self) -> SufficientStatistics | None:
+        """Statistics of all rows added so far; None of no rows."""
+        if self._open is not None:
+            reduction, lanes = self._open
+            self._open = None
+            statistics = reduction.finish(lanes)
+            self.value = statistics if self.value is None else self.value + statistics
+        return self.value
+
+    def _begin(
+        self, block: Block, target: Target, exact: bool
+    ) -> tuple[StatisticsReduction, Lanes]:
+        X, sparse = block.X, not isinstance(block.X, np.ndarray)
+        if self.value is not None:
+            target = merged(Target(self.value.classes, self.value.multilabel), target)
+        if not (exact or sparse) and self.shift is None and self.options.centre:
+            self.shift = choose_shift(_sample(X, SAMPLE_ROWS))
+        shift = None if exact or sparse else self.shift
+        reduction = StatisticsReduction(
+            target,
+            X.shape[1],
+            X.dtype,
+            sparse=sparse,
+            weighted=not exact,
+            exact=exact,
+            shift=np.zeros(X.shape[1]) if shift is None else shift,
+            double=self.options.double,
+            feature_names=self.options.feature_names,
+        )
+        return reduction, reduction.zero(self.n_threads)
+
+
+def _suits(
+    reduction: StatisticsReduction, lanes: Lanes, block: Block, target: Target, exact: bool
+) -> bool:
+    known = reduction.target
+    return (
+        known.multilabel == target.multilabel
+        and _strings(known) == _strings(target)
+        and bool(np.isin(target.classes, known.classes).all())
+        and block.X.shape[1] == reduction.n_features
+        and reduction.sparse == (not isinstance(block.X, np.ndarray))
+        and (not reduction.exact or (exact and lanes.n_samples < EXACT_ROWS))
+    )
+
+
+def _exact(block: Block) -> bool:
+    """Whether sums over a block are exact integers."""
+    X = block.X
+    if block.weights is not None or not isinstance(X, np.ndarray) or X.dtype.kind not in "bui":
+        return False
+    return X.dtype.itemsize <= 2 or max(int(X.max()), -int(X.min())) <= EXACT_LIMIT
+
+
+def _found(block: Block) -> Target:
+    assert isinstance(block.labels, FoundLabels)
+    assert block.labels.target is not None
+    return block.labels.target
+
+
+def _strings(target: Target) -> bool:
+    return target.classes.dtype.kind in "OUS"
+
+
+def merged(a: Target, b: Target) -> Target:
+    """Classes of both.
+
+    Raises
+    ------
+    ValueError
+        If one is multilabel, or holds strings, and the other is not.
+    """
+    if a.multilabel != b.multilabel or (a.multilabel and len(a.classes) != len(b.classes)):
+        raise ValueError(
+            f"Some rows have labels {a.classes.tolist()} (multilabel: {a.multilabel}), and others "
+            f"{b.classes.tolist()} (multilabel: {b.multilabel})."
+        )
+    if _strings(a) != _strings(b):
+        raise ValueError(
+            f"Some rows have labels {a.classes.tolist()} and others {b.classes.tolist()}: strings and "
+            "numbers do not order."
+        )
+    if np.array_equal(a.classes, b.classes):
+        return a
+    return Target(np.union1d(a.classes, b.classes), a.multilabel)
+
+
+def _sample(X: Any, n_rows: int) -> NDArray[Any]:
+    """At most ``n_rows`` rows, evenly spaced."""
+    rows = X[:: max(1, -(-X.shape[0] // n_rows))]
+    return np.array(rows) if isinstance(X, np.ndarray) else rows.toarray()
+
+
+@dataclass
+class Survey:
+    """Facts of rows, and their statistics where those were wanted; of no rows, all is empty.
+
+    Attributes
+    ----------
+    n_rows, positive_rows : ndarray of shape (G,), int64
+        Rows of each group, and those with a positive weight.
+    weight_sums : ndarray of shape (G,), float64
+    class_counts, class_positive : ndarray of shape (G, k), int64
+        Rows of each class.
+    class_weights : ndarray of shape (G, k), float64
+    target : Target, or None
+        The classes that there are.
+    n_features : int
+    dtype : dtype, or None
+    sparse, weighted : bool
+        Whether any rows are.
+    magnitude : int
+        Largest absolute value of integer rows.
+    sample : list of ndarray
+        Some dense rows.
+    statistics : list of SufficientStatistics, or of None
+        Of each group.
+    """
+
+    n_rows: NDArray[np.int64]
+    positive_rows: NDArray[np.int64]
+    weight_sums: NDArray[np.float64]
+    class_counts: NDArray[np.int64]
+    class_positive: NDArray[np.int64]
+    class_weights: NDArray[np.float64]
+    target: Target | None
+    n_features: int
+    dtype: np.dtype[Any] | None
+    sparse: bool
+    weighted: bool
+    magnitude: int
+    sample: list[NDArray[Any]]
+    statistics: list[SufficientStatistics | None]
+
+    def __add__(self, other: Survey) -> Survey:
+        """Facts of both sets of rows."""
+        if self.target is None or other.target is None:
+            return other if self.target is None else self
+        if self.n_features != other.n_features:
+            raise ValueError(
+                f"Some rows have {self.n_features} features, and others {other.n_features}."
+            )
+        target = merged(self.target, other.target)
+        a, b = (_spread(survey, target) for survey in (self, other))
+        assert self.dtype is not None and other.dtype is not None
+        return Survey(
+            n_rows=self.n_rows + other.n_rows,
+            positive_rows=self.positive_rows + other.positive_rows,
+            weight_sums=self.weight_sums + other.weight_sums,
+            class_counts=a[0] + b[0],
+            class_positive=a[1] + b[1],
+            class_weights=a[2] + b[2],
+            target=target,
+            n_features=self.n_features,
+            dtype=np.promote_types(self.dtype, other.dtype),
+            sparse=self.sparse or other.sparse,
+            weighted=self.weighted or other.weighted,
+            magnitude=max(self.magnitude, other.magnitude),
+            sample=_thinned(self.sample + other.sample),
+            statistics=[
+                mine if theirs is None else theirs if mine is None else mine + theirs
+                for mine, theirs in zip(self.statistics, other.statistics, strict=True)
+            ],
+        )
+
+
+def _spread(survey: Survey, target: Target) -> list[NDArray[Any]]:
+    """Columns of a survey's classes among those of a target."""
+    assert survey.target is not None
+    at = np.searchsorted(target.classes, survey.target.classes)
+    spread = []
+    for values in (survey.class_counts, survey.class_positive, survey.class_weights):
+        out = np.zeros((len(values), len(target.classes)), values.dtype)
+        out[:, at] = values
+        spread.append(out)
+    return spread
+
+
+def _thinned(sample: list[NDArray[Any]]) -> list[NDArray[Any]]:
+    rows = sum(map(len, sample))
+    if rows <= SAMPLE_ROWS:
+        return sample
+    return [np.concatenate(sample)[:: -(-rows // SAMPLE_ROWS)]]
+
+
+class SurveyReduction:
+    """Rows with `FoundLabels` to a `Survey`.
+
+    Parameters
+    ----------
+    n_groups : int, default=1
+    options : StatisticsOptions, default=None
+        How to form statistics; None forms none.
+    """
+
+    shares_blocks = True
+    block_rows = 8 * BLOCK_ROWS  # parts of them go to the kernels
+
+    def __init__(self, n_groups: int = 1, options: StatisticsOptions | None = None) -> None:
+        self.n_groups = n_groups
+        self.options = options
+
+    def zero(self, n_threads: int) -> _Surveyor:
+        """Accumulator of no rows."""
+        start: Callable[[], Discovery | None] = lambda: None  # noqa: E731
+        if self.options is not None:
+            options = self.options
+            start = lambda: Discovery(options, n_threads)  # noqa: E731
+        return _Surveyor(self._empty(), [start() for _ in range(self.n_groups)])
+
+    def add(self, total: _Surveyor, block: Block) -> None:
+        """Add a block of rows."""
+        target, X = _found(block), block.X
+        g, k, labels, m = block.group, len(target.classes), block.labels, X.shape[0]
+        facts = self._empty(target)
+        weights = np.ones(m) if block.weights is None else block.weights
+        each = weights if labels.indptr is None else np.repeat(weights, np.diff(labels.indptr))
+        facts.n_rows[g], facts.positive_rows[g] = m, np.count_nonzero(weights)
+        facts.weight_sums[g] = weights.sum()
+        facts.class_counts[g] = np.bincount(labels.codes, minlength=k)
+        facts.class_positive[g] = np.bincount(labels.codes[each > 0.0], minlength=k)
+        facts.class_weights[g] = np.bincount(labels.codes, each, minlength=k)
+        facts.n_features, facts.dtype = X.shape[1], X.dtype
+        facts.sparse, facts.weighted = not isinstance(X, np.ndarray), block.weights is not None
+        if X.dtype.kind in "bui" and X.dtype.itemsize > 2:
+            facts.magnitude = max(int(X.max()), -int(X.min()))
+        if not facts.sparse and not total.facts.sample:
+            facts.sample = [_sample(X, WORKER_SAMPLE_ROWS)]
+        total.facts = total.facts + facts
+        discovery = total.discoveries[g]
+        if discovery is not None and X.shape[1] <= MOST_FEATURES:
+            discovery.add(block)
+
+    def finish(self, total: _Surveyor) -> Survey:
+        """The facts, and the statistics."""
+        total.facts.statistics = [
+            None if discovery is None else discovery.close() for discovery in total.discoveries
+        ]
+        return total.facts
+
+    def _empty(self, target: Target | None = None) -> Survey:
+        G, k = self.n_groups, 0 if target is None else len(target.classes)
+        integers, floats = np.zeros(G, np.int64), np.zeros(G)
+        by_class = np.zeros((G, k), np.int64)
+        return Survey(
+            integers, integers.copy(), floats, by_class, by_class.copy(), np.zeros((G, k)),
+            target, 0, None, False, False, 0, [], [None] * G,
+        )  # fmt: skip
+
+
+@dataclass
+class _Surveyor:
+    """Accumulator of `SurveyReduction`."""
+
+    facts: Survey
+    discoveries: Sequence[Discovery | None]

@@ -1,0 +1,332 @@
+"""Rows that lie in a Spark cluster, as a source: the driver has their facts, executors have them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parallel_ridge.discovery import StatisticsOptions, Survey
+from parallel_ridge.partitions import BatchReader, BlockReader, Groups, Reader
+from parallel_ridge.reductions import GroupedReduction, GroupValues, StatisticsReduction
+from parallel_ridge.sources import Block, Target
+
+NUMBERS = ("byte", "short", "integer", "long", "float", "double", "boolean", "decimal")
+
+
+def is_frame(X: Any) -> bool:
+    """Whether it is a Spark DataFrame; nothing is imported to find out."""
+    return _has_base(X, "DataFrame") and hasattr(X, "mapInArrow")
+
+
+def is_rdd(X: Any) -> bool:
+    """Whether it is an RDD; nothing is imported to find out."""
+    return _has_base(X, "RDD")
+
+
+def is_spark(X: Any) -> bool:
+    """Whether it is a DataFrame or an RDD of Spark."""
+    return is_frame(X) or is_rdd(X)
+
+
+def _has_base(X: Any, name: str) -> bool:
+    return any(
+        base.__name__ == name and base.__module__.split(".")[0] == "pyspark"
+        for base in type(X).__mro__
+    )
+
+
+@dataclass(frozen=True)
+class SparkSource:
+    """Rows of a DataFrame or an RDD, and what a survey of them has found.
+
+    Attributes
+    ----------
+    rows : DataFrame of the reader's columns, or RDD of arrays
+    reading : Reader
+        Of all of the rows, with labels as they are found.
+    survey : Survey
+        Of at least one row.
+    target : Target
+        All classes: those that were found, and perhaps more.
+    options : StatisticsOptions, or None
+        Of the survey's statistics.
+    class_table : ndarray, or None
+        Weights of the classes.
+    table : tuple of int, or None
+        Number of the group of each of the survey's groups; -1 leaves it out. None is one group.
+    """
+
+    rows: Any
+    reading: Reader
+    survey: Survey
+    target: Target
+    options: StatisticsOptions | None = None
+    class_table: NDArray[np.float64] | None = None
+    table: tuple[int, ...] | None = None
+
+    stays: ClassVar[bool] = True
+
+    def __getstate__(self) -> dict[str, Any]:
+        """It travels without its rows: they can be folded from the driver alone."""
+        return {**vars(self), "rows": None}
+
+    @property
+    def fold_sizes(self) -> list[int]:
+        """Rows of each fold that the survey has made."""
+        return self.survey.n_rows.tolist()
+
+    @property
+    def n_rows(self) -> int:
+        """Rows that are meant."""
+        return int(self.survey.n_rows[self._meant].sum())
+
+    @property
+    def n_features(self) -> int:
+        """Columns of the features."""
+        return self.survey.n_features
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the features."""
+        assert self.survey.dtype is not None
+        return self.survey.dtype
+
+    @property
+    def sparse(self) -> bool:
+        """Whether rows come as CSR; each partition reads them as suits it."""
+        return self.survey.sparse
+
+    @property
+    def weighted(self) -> bool:
+        """Whether rows have weights."""
+        return self.survey.weighted or self.class_table is not None
+
+    @property
+    def span(self) -> slice:
+        """Executors have all rows, and the driver answers for them."""
+        return slice(0, self.n_rows)
+
+    def blocks(self, n_rows: int) -> Iterator[Block]:
+        """Not to be had: rows stay where they are."""
+        raise ValueError(
+            "The rows lie in Spark, and this option needs them in the driver (memory=, solver='dual' "
+            "and scores from decision values do). Cache the DataFrame instead, or choose another."
+        )
+
+    def sample(self, n_rows: int) -> NDArray[Any]:
+        """Some dense rows; a row of zeros where rows are sparse, which have no shift."""
+        sample = self.survey.sample or [np.zeros((1, self.n_features))]
+        rows = np.concatenate(sample)
+        return rows[:: max(1, -(-len(rows) // n_rows))]
+
+    @property
+    def columns(self) -> tuple[str, ...] | None:
+        """Names of the columns of features, of a DataFrame."""
+        return self.reading.features if isinstance(self.reading, BatchReader) else None
+
+    def weight_sum(self) -> float:
+        """Sum of the rows' weights."""
+        if self.class_table is None:
+            return float(self.survey.weight_sums[self._meant].sum())
+        return float(self.survey.class_weights[self._meant].sum(axis=0) @ self._found_table())
+
+    def positive_rows(self) -> int:
+        """Rows with a positive weight."""
+        if self.class_table is None:
+            return int(self.survey.positive_rows[self._meant].sum())
+        positive = self.survey.class_positive[self._meant].sum(axis=0)
+        return int(positive[self._found_table() > 0.0].sum())
+
+    def class_counts(self, n_classes: int) -> NDArray[np.int64]:
+        """Rows of each class."""
+        counts = np.zeros(n_classes, np.int64)
+        counts[self._found] = self.survey.class_counts[self._meant].sum(axis=0)
+        return counts
+
+    def magnitude(self) -> int:
+        """Largest absolute value of integer rows."""
+        return self.survey.magnitude
+
+    def reweighted(self, table: NDArray[np.float64] | None) -> SparkSource:
+        """The rows with their weights times those of their classes."""
+        if table is None:
+            return self
+        if self.target.multilabel:
+            raise ValueError("class_weight is not supported for multilabel targets in Spark.")
+        return replace(self, class_table=table)
+
+    def take(self, rows: NDArray[np.intp]) -> SparkSource:
+        """Not to be had: rows of a cluster have no positions."""
+        raise ValueError("Rows in Spark have no positions: choose a number of folds, or a column.")
+
+    def grouped(self, group: Any, table: Sequence[int]) -> SparkSource:
+        """The rows in groups; `group` is that of the survey."""
+        return replace(self, table=tuple(table))
+
+    def among_all(self) -> SparkSource:
+        """All rows of the survey."""
+        return replace(self, table=None)
+
+    def with_rows(self, X: NDArray[Any]) -> SparkSource:
+        """Not to be had: executors have the rows."""
+        raise ValueError("There are fewer rows than features: use an array instead of Spark.")
+
+    # ------------------------------------------------------------------------------ for the backend
+
+    def reader(self) -> Reader:
+        """What executors read, with all that is known."""
+        groups = self.reading.groups
+        if groups is not None:
+            table = (0,) * len(groups.values) if self.table is None else self.table
+            groups = Groups(groups.values, table)
+        return replace(
+            self.reading, target=self.target, class_table=self.class_table, groups=groups
+        )
+
+    def known(self, reduction: Any) -> Any:
+        """The value of a reduction to statistics, if the survey has formed them already; else None.
+
+        They are handed over, not kept: the solve may use up their memory.
+        """
+        if self.options is None or self.class_table is not None:
+            return None
+        found = self.survey.statistics
+        if any(statistics is None for statistics in found):
+            return None  # too many features, a fold without rows, or handed over before
+        one = reduction.reductions[0] if isinstance(reduction, GroupedReduction) else reduction
+        if not isinstance(one, StatisticsReduction) or not self._alike(one):
+            return None
+        parts = [s.select_classes(self.target.classes) for s in found if s is not None]
+        if isinstance(reduction, GroupedReduction):
+            if self.table != tuple(range(len(found))):
+                return None
+            value: Any = GroupValues(parts)
+        elif len(parts) == 1 and self.table in (None, (0,)):
+            value = parts[0]
+        else:
+            return None
+        found[:] = [None] * len(found)
+        return value
+
+    def _alike(self, reduction: StatisticsReduction) -> bool:
+        """Whether the survey's statistics were formed as a reduction forms them."""
+        assert self.options is not None
+        if self.dtype == np.float32:
+            return self.options.double == (reduction.work_dtype == np.float64)
+        return True
+
+    @property
+    def _meant(self) -> NDArray[np.intp]:
+        """Groups of the survey that are meant."""
+        n = len(self.survey.n_rows)
+        return np.flatnonzero(np.asarray(self.table or (0,) * n) >= 0)
+
+    @property
+    def _found(self) -> NDArray[np.intp]:
+        """Classes that were found, among all."""
+        assert self.survey.target is not None
+        if self.target.multilabel:
+            return np.arange(len(self.target.classes))
+        return np.searchsorted(self.target.classes, self.survey.target.classes)
+
+    def _found_table(self) -> NDArray[np.float64]:
+        assert self.class_table is not None
+        return self.class_table[self._found]
+
+
+def feature_columns(schema: Any, features: Any, others: Sequence[str | None]) -> tuple[str, ...]:
+    """Names of the columns that hold features.
+
+    Parameters
+    ----------
+    schema : pyspark.sql.types.StructType
+    features : str, sequence of str, or None
+        See `SparkBackend`.
+    others : sequence of str or None
+        Columns with other roles.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or several of whole rows; the message names the columns.
+    """
+    kinds = {field.name: field.dataType for field in schema.fields}
+    if features is not None:
+        names = (features,) if isinstance(features, str) else tuple(features)
+        check_columns(schema, names)
+        return names
+    free = [name for name in kinds if name not in others]
+    whole = [name for name in free if _holds_rows(kinds[name])]
+    if len(whole) == 1:
+        return (whole[0],)
+    if len(whole) > 1:
+        raise ValueError(
+            f"Several columns hold whole rows: {whole}. Name the one that holds the features: "
+            "backend=SparkBackend(features=...)."
+        )
+    numbers = tuple(name for name in free if kinds[name].typeName() in NUMBERS)
+    if not numbers:
+        raise ValueError(
+            f"No column holds features: {schema.simpleString()}. They are a vector, an array of "
+            "numbers, binary, or columns of numbers; name them by backend=SparkBackend(features=...)."
+        )
+    return numbers
+
+
+def check_columns(schema: Any, names: Sequence[str]) -> None:
+    """Raise unless a DataFrame has these columns."""
+    known = [field.name for field in schema.fields]
+    for name in names:
+        if name not in known:
+            raise ValueError(f"There is no column {name!r}; the columns are {known}.")
+
+
+def _holds_rows(kind: Any) -> bool:
+    if kind.typeName() == "array":
+        return kind.elementType.typeName() in NUMBERS
+    return kind.typeName() == "binary" or type(kind).__name__ == "VectorUDT"
+
+
+def is_number(schema: Any, name: str) -> bool:
+    """Whether a column holds numbers."""
+    return next(f.dataType for f in schema.fields if f.name == name).typeName() in NUMBERS
+
+
+def read_frame(
+    frame: Any,
+    features: tuple[str, ...],
+    label: str | None = None,
+    weight: str | None = None,
+    group: Any = None,
+    groups: Groups | None = None,
+) -> tuple[Any, BatchReader]:
+    """The columns that are needed, in the order of their reader, and that.
+
+    Parameters
+    ----------
+    group : pyspark.sql.Column, default=None
+        The value of `groups` that each row is in.
+    """
+    names = [*features, *(name for name in (label, weight) if name is not None)]
+    columns = [column(name).alias(f"c{i}") for i, name in enumerate(names)]
+    if group is not None:
+        columns.append(group.alias("fold"))
+    reader = BatchReader(groups=groups, features=features, label=label, weight=weight)
+    return frame.select(*columns), reader
+
+
+def column(name: str) -> Any:
+    """A column by its name, whatever characters that has."""
+    from pyspark.sql import functions as F
+
+    return F.col("`" + name.replace("`", "``") + "`")
+
+
+def read_rdd(n_folds: int = 0) -> BlockReader:
+    """Reader of an RDD of arrays."""
+    groups = Groups(np.arange(n_folds, dtype=np.uint64), tuple(range(n_folds))) if n_folds else None
+    return BlockReader(groups=groups, n_folds=n_folds)

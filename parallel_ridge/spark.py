@@ -1,0 +1,362 @@
+"""Ridge classification as an estimator of `pyspark.ml`, for its pipelines and searches.
+
+Needs PySpark: ``pip install parallel_ridge[spark]``.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parallel_ridge.backends.spark import SparkBackend, check_session, import_pyspark
+from parallel_ridge.estimators import ParallelRidgeClassifier
+from parallel_ridge.estimators._spark import answer
+
+pyspark = import_pyspark()
+
+from pyspark import keyword_only  # noqa: E402  # first a clear error if it is missing
+from pyspark.ml.base import Estimator, Model  # noqa: E402
+from pyspark.ml.param import Param, Params, TypeConverters  # noqa: E402
+from pyspark.ml.param.shared import (  # noqa: E402
+    HasFeaturesCol,
+    HasFitIntercept,
+    HasLabelCol,
+    HasPredictionCol,
+    HasRawPredictionCol,
+    HasWeightCol,
+)
+from pyspark.ml.util import (  # noqa: E402
+    DefaultParamsReadable,
+    DefaultParamsReader,
+    DefaultParamsWritable,
+    DefaultParamsWriter,
+    MLReadable,
+    MLReader,
+    MLWritable,
+    MLWriter,
+)
+
+__all__ = ["RidgeClassificationModel", "RidgeClassifier", "SparkBackend"]
+
+
+class _RidgeParams(
+    HasFeaturesCol,
+    HasLabelCol,
+    HasPredictionCol,
+    HasRawPredictionCol,
+    HasWeightCol,
+    HasFitIntercept,
+):
+    """Parameters of both."""
+
+    alpha: Param[float] = Param(
+        Params._dummy(),
+        "alpha",
+        "Penalty of squared weights, not negative.",
+        typeConverter=TypeConverters.toFloat,
+    )
+    objective: Param[str] = Param(
+        Params._dummy(),
+        "objective",
+        "'sum', or 'mean', which divides the loss by the sum of weights.",
+        typeConverter=TypeConverters.toString,
+    )
+    standardization: Param[bool] = Param(
+        Params._dummy(),
+        "standardization",
+        "Whether to penalise the weights of features of unit variance.",
+        typeConverter=TypeConverters.toBoolean,
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._setDefault(
+            alpha=1.0, objective="sum", standardization=False, fitIntercept=True,
+            featuresCol="features", labelCol="label",
+            predictionCol="prediction", rawPredictionCol="rawPrediction",
+        )  # fmt: skip
+
+    def getAlpha(self) -> float:
+        """Value of `alpha`."""
+        return float(self.getOrDefault(self.alpha))
+
+    def getObjective(self) -> str:
+        """Value of `objective`."""
+        return str(self.getOrDefault(self.objective))
+
+    def getStandardization(self) -> bool:
+        """Value of `standardization`."""
+        return bool(self.getOrDefault(self.standardization))
+
+
+class RidgeClassifier(
+    _RidgeParams,
+    Estimator["RidgeClassificationModel"],
+    DefaultParamsReadable["RidgeClassifier"],
+    DefaultParamsWritable,
+):
+    """Ridge classifier for `pyspark.ml`: one pass over the rows, and a small solve in the driver.
+
+    Parameters
+    ----------
+    featuresCol, labelCol : str, default="features", "label"
+        A column of vectors, of arrays of numbers, or binary (a byte a feature); and one of numbers.
+        As everywhere in `pyspark.ml`, labels are numbers: index strings first (`StringIndexer`).
+    predictionCol, rawPredictionCol : str, default="prediction", "rawPrediction"
+        Columns that the model adds: the label, and a vector of decision values, one a class.
+    weightCol : str, default=None
+        Column of the rows' weights.
+    alpha : float, default=1.0
+    objective : {"sum", "mean"}, default="sum"
+    standardization : bool, default=False
+    fitIntercept : bool, default=True
+        See :class:`~parallel_ridge.ParallelRidgeClassifier`.
+    """
+
+    _input_kwargs: dict[str, Any]
+
+    @keyword_only
+    def __init__(
+        self,
+        *,
+        featuresCol: str = "features",
+        labelCol: str = "label",
+        predictionCol: str = "prediction",
+        rawPredictionCol: str = "rawPrediction",
+        weightCol: str | None = None,
+        alpha: float = 1.0,
+        objective: str = "sum",
+        standardization: bool = False,
+        fitIntercept: bool = True,
+    ) -> None:
+        super().__init__()
+        self._set(**self._input_kwargs)
+
+    @keyword_only
+    def setParams(self, **parameters: Any) -> Self:
+        """Set parameters by name."""
+        self._set(**self._input_kwargs)
+        return self
+
+    def setAlpha(self, value: float) -> Self:
+        """Set `alpha`."""
+        return self._set(alpha=value)
+
+    def setFeaturesCol(self, value: str) -> Self:
+        """Set `featuresCol`."""
+        return self._set(featuresCol=value)
+
+    def setLabelCol(self, value: str) -> Self:
+        """Set `labelCol`."""
+        return self._set(labelCol=value)
+
+    def setWeightCol(self, value: str) -> Self:
+        """Set `weightCol`."""
+        return self._set(weightCol=value)
+
+    def _fit(self, dataset: Any) -> RidgeClassificationModel:
+        weight = self.getWeightCol() if self.isDefined(self.weightCol) else None
+        fitted = ParallelRidgeClassifier(
+            self.getAlpha(),
+            fit_intercept=self.getFitIntercept(),
+            objective=self.getObjective(),
+            standardize=self.getStandardization(),
+            backend=SparkBackend(features=self.getFeaturesCol()),
+        ).fit(dataset, self.getLabelCol(), sample_weight=weight)
+        if fitted.classes_.dtype.kind not in "biuf":
+            raise ValueError(
+                f"Labels in {self.getLabelCol()!r} are {fitted.classes_.tolist()[:5]}; those of "
+                "pyspark.ml are numbers: index them with a StringIndexer."
+            )
+        content = _Content(
+            np.atleast_2d(fitted.coef_),
+            np.array(np.broadcast_to(fitted.intercept_, len(np.atleast_2d(fitted.coef_)))),
+            fitted.classes_.astype(np.float64),
+        )
+        return self._copyValues(RidgeClassificationModel(content))
+
+
+@dataclass
+class _Content:
+    """What a model has learnt.
+
+    Attributes
+    ----------
+    coef : ndarray of shape (t, d)
+        One row for two classes.
+    intercept : ndarray of shape (t,)
+    classes : ndarray of shape (k,), float64
+    """
+
+    coef: NDArray[Any]
+    intercept: NDArray[Any]
+    classes: NDArray[np.float64]
+
+
+@dataclass
+class _Values:
+    """Decision values of every class, as `rawPrediction` has them, in an executor."""
+
+    content: _Content
+    backend: Any = None
+    n_jobs: int = 1
+    memory: Any = None
+
+    @property
+    def coef_(self) -> NDArray[Any]:
+        """Weights of all targets: `answer` looks at their number of axes."""
+        return self.content.coef
+
+    def decision_function(self, X: Any) -> NDArray[np.float64]:
+        """Values of shape (n, k)."""
+        values = self._fitted().decision_function(X).astype(np.float64)
+        return np.column_stack([-values, values]) if values.ndim == 1 else values
+
+    def _fitted(self) -> ParallelRidgeClassifier:
+        model, content = ParallelRidgeClassifier(backend="openmp", n_jobs=1), self.content
+        model.classes_, model._multilabel = content.classes, False
+        model.n_features_in_ = content.coef.shape[1]
+        model.coef_ = content.coef[0] if len(content.classes) == 2 else content.coef
+        model.intercept_ = content.intercept
+        return model
+
+
+class RidgeClassificationModel(
+    _RidgeParams, Model, MLReadable["RidgeClassificationModel"], MLWritable
+):
+    """Model fitted by :class:`RidgeClassifier`.
+
+    Its `transform` adds the decision values and the predicted label to each row.
+    """
+
+    def __init__(self, content: _Content | None = None) -> None:
+        super().__init__()
+        self._content = content
+
+    @property
+    def coefficientMatrix(self) -> Any:
+        """Weights, a row for each class (one for two classes), as a `DenseMatrix`."""
+        from pyspark.ml.linalg import DenseMatrix
+
+        coef = self._learnt.coef.astype(np.float64)
+        return DenseMatrix(coef.shape[0], coef.shape[1], coef.ravel(order="F"))
+
+    @property
+    def interceptVector(self) -> Any:
+        """Intercepts, one for each row of the matrix, as a `DenseVector`."""
+        from pyspark.ml.linalg import DenseVector
+
+        return DenseVector(self._learnt.intercept.astype(np.float64))
+
+    @property
+    def classes(self) -> NDArray[np.float64]:
+        """Labels in ascending order."""
+        return self._learnt.classes
+
+    @property
+    def numClasses(self) -> int:
+        """Number of classes."""
+        return len(self._learnt.classes)
+
+    @property
+    def numFeatures(self) -> int:
+        """Number of features."""
+        return int(self._learnt.coef.shape[1])
+
+    def copy(self, extra: Any = None) -> RidgeClassificationModel:
+        """Copy with other values of parameters."""
+        copied: RidgeClassificationModel = super().copy(extra)
+        copied._content = self._content
+        return copied
+
+    def write(self) -> MLWriter:
+        """Writer: JSON for the parameters, and arrays (npz, nothing pickled) for what was learnt."""
+        return _Writer(self)
+
+    @classmethod
+    def read(cls) -> MLReader[RidgeClassificationModel]:
+        """Reader of what `write` wrote."""
+        return _Reader()
+
+    @property
+    def _learnt(self) -> _Content:
+        assert self._content is not None
+        return self._content
+
+    def _transform(self, dataset: Any) -> Any:
+        from pyspark.ml.functions import array_to_vector
+        from pyspark.sql import functions as F
+
+        raw, prediction = self.getRawPredictionCol(), self.getPredictionCol()
+        values = _Model(self._learnt, SparkBackend(features=self.getFeaturesCol()))
+        name = raw or "rawPrediction of RidgeClassifier"
+        frame = answer(values, dataset, "decision_function", name)
+        if prediction:
+            labels = F.array(*map(F.lit, self._learnt.classes.tolist()))
+            scores = "`" + name.replace("`", "``") + "`"
+            # In SQL: before PySpark 4 the function takes no column for the value.
+            best = F.expr(f"cast(array_position({scores}, array_max({scores})) as int)")
+            frame = frame.withColumn(prediction, F.element_at(labels, best))
+        if raw:
+            return frame.withColumn(raw, array_to_vector(frame[f"`{raw}`"]))
+        return frame.drop(name)
+
+
+class _Model(_Values):
+    """Values, with the columns that they are for, in the driver."""
+
+    def __init__(self, content: _Content, backend: SparkBackend) -> None:
+        super().__init__(content, backend)
+
+    def _spark_backend(self, X: Any) -> Any:
+        return self.backend
+
+
+def _holder(session: Any) -> Any:
+    """What metadata are written with: a session, or before PySpark 4 its context."""
+    return session if int(pyspark.__version__.split(".")[0]) >= 4 else session.sparkContext
+
+
+class _Writer(MLWriter):
+    """Parameters as Spark writes them, and one row of bytes beside."""
+
+    def __init__(self, model: RidgeClassificationModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def saveImpl(self, path: str) -> None:
+        """Write to a folder, wherever Spark can write."""
+        session, content = self.sparkSession, self.model._learnt
+        check_session(session)
+        stream = io.BytesIO()
+        np.savez(stream, coef=content.coef, intercept=content.intercept, classes=content.classes)
+        DefaultParamsWriter.saveMetadata(
+            self.model, path, _holder(session), extraMetadata={"format": "npz", "version": 1}
+        )
+        frame = session.createDataFrame([(bytearray(stream.getvalue()),)], "npz binary")
+        frame.coalesce(1).write.parquet(f"{path}/data")
+
+
+class _Reader(MLReader[RidgeClassificationModel]):
+    """Reads what `_Writer` wrote."""
+
+    def load(self, path: str) -> RidgeClassificationModel:
+        """Read from a folder."""
+        session = self.sparkSession
+        metadata = DefaultParamsReader.loadMetadata(path, _holder(session))
+        if metadata["version"] > 1:
+            raise ValueError(
+                f"{path} was written by a newer parallel_ridge: its version is "
+                f"{metadata['version']}, and 1 is the newest that this one reads."
+            )
+        (row,) = session.read.parquet(f"{path}/data").collect()
+        with np.load(io.BytesIO(bytes(row[0])), allow_pickle=False) as arrays:
+            content = _Content(arrays["coef"], arrays["intercept"], arrays["classes"])
+        model = RidgeClassificationModel(content)
+        model._resetUid(metadata["uid"])
+        DefaultParamsReader.getAndSetParams(model, metadata)
+        return model
