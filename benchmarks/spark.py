@@ -13,7 +13,6 @@ from operator import add
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.measure import Comparison, Group, Options, faster, timed
 from benchmarks.peers import Fit, Linear
