@@ -108,6 +108,7 @@ def study_samples(options: Options) -> Iterator[Curves]:
     yield Curves("MNIST, 28 x 28", x, y, _curves(searches), once_from=4_000, note=images.caution)
     sizes = QUICK_SIZES[:1] if options.quick else HAND_SIZES
     X, labels, note = _many_hands(max(sizes))
+    X = X[:, ::4] if options.quick else X
     searches = {n: Search(X[:n], labels[:n]).ways(n <= PEER_HANDS) for n in sizes}
     yield Curves(
         "Photographs of hands, 60 x 40",
