@@ -23,7 +23,7 @@ from parallel_ridge import ParallelRidgeClassifier, ParallelRidgeClassifierCV
 
 ALPHA = 10.0
 ALPHAS = np.logspace(-2, 5, 8)
-FOLDS = KFold(5)
+FOLDS = KFold(3)
 CLASSES = np.arange(N_CLASSES)
 
 
@@ -165,7 +165,7 @@ def peers(options: Options) -> Iterator[Comparison]:
 def peers_search(options: Options) -> Iterator[Comparison]:
     """Peers: a search over penalties.
 
-    Eight penalties from 0.01 to 100,000 and the same 5 folds on the same images in `float32`, against
+    Eight penalties from 0.01 to 100,000 and the same 3 folds on the same images in `float32`, against
     himalaya's `RidgeCV` with its NumPy backend and one penalty for all classes; it is measured once. It
     chooses by squared error, and so does ours here. scikit-learn's searches are under "Choosing
     alpha".
@@ -177,12 +177,12 @@ def peers_search(options: Options) -> Iterator[Comparison]:
     against = "himalaya, `RidgeCV`"
     reason = missing("himalaya.ridge", ("RidgeCV",), "himalaya")
     if reason:
-        yield Comparison("5 folds", None, against=against, note=reason)
+        yield Comparison("3 folds", None, against=against, note=reason)
         return
     search = ParallelRidgeClassifierCV(ALPHAS, cv=FOLDS, scoring="neg_mean_squared_error")
     ours = Fit(partial(search.fit, X, y), X_test, y_test)
     peer = Fit(partial(_himalaya, X, y), X_test, y_test)
-    yield _compared("5 folds", ours, peer, against, images.caution, once=True)
+    yield _compared("3 folds", ours, peer, against, images.caution, once=True)
 
 
 def _compared(

@@ -28,7 +28,7 @@ from benchmarks.measure import (
 from benchmarks.single_machine import N_CLASSES, Images
 from parallel_ridge import ParallelRidgeClassifier, SufficientStatistics
 
-ROWS = (15_000, 30_000, 60_000, 120_000, 240_000)
+ROWS = (7_500, 15_000, 30_000, 60_000, 120_000)
 COLUMNS = (250, 500, 1_000, 2_000, 4_000)
 CLASSES = (2, 8, 32, 128, 512)
 DTYPES = ("uint8", "float32")

@@ -39,18 +39,19 @@ QUICK_ROWS = 400
 class Searches:
     """Searches on one array; a scikit-learn search that took minutes is not made twice."""
 
-    def __init__(self, X: NDArray[Any], y: NDArray[Any]) -> None:
-        self.X, self.y = X, y
+    def __init__(self, X: NDArray[Any], y: NDArray[Any], alphas: NDArray[Any] = ALPHAS) -> None:
+        self.X, self.y, self.alphas = X, y, alphas
         self.kept: dict[str, tuple[float, Any]] = {}
 
-    def ours(self, cv: int | None = FOLDS, alphas: ArrayLike = ALPHAS) -> Any:
+    def ours(self, cv: int | None = FOLDS, alphas: ArrayLike | None = None) -> Any:
         """Our estimator's own search."""
         scoring = "accuracy" if cv else None
+        alphas = self.alphas if alphas is None else alphas
         return ParallelRidgeClassifierCV(alphas, cv=cv, scoring=scoring).fit(self.X, self.y)
 
     def grid(self, estimator: Any) -> Any:
         """scikit-learn's grid search over an estimator."""
-        search = GridSearchCV(estimator, {"alpha": ALPHAS}, cv=FOLDS, scoring="accuracy")
+        search = GridSearchCV(estimator, {"alpha": self.alphas}, cv=FOLDS, scoring="accuracy")
         return search.fit(self.X, self.y)
 
     def ours_in_grid(self) -> Any:
@@ -62,7 +63,7 @@ class Searches:
         """Measurement of one of scikit-learn's searches, made once."""
         calls: dict[str, Callable[[], Any]] = {
             "grid": lambda: self.grid(RidgeClassifier()),
-            "leave-one-out": lambda: RidgeClassifierCV(ALPHAS).fit(self.X, self.y),
+            "leave-one-out": lambda: RidgeClassifierCV(self.alphas).fit(self.X, self.y),
         }
 
         def measurement() -> float:
@@ -79,11 +80,14 @@ def _rows(options: Options) -> slice:
     return slice(QUICK_ROWS if options.quick else None)
 
 
-def _searches(X: NDArray[Any], y: NDArray[Any], grid: float) -> Iterator[Comparison]:
+def _penalties(options: Options) -> NDArray[np.float64]:
+    return ALPHAS[::4] if options.quick else ALPHAS
+
+
+def _searches(runs: Searches, grid: float) -> Iterator[Comparison]:
     """Searches on one array; that by ``GridSearchCV`` must be ``grid`` times faster."""
     # scikit-learn's float32 systems are ill-conditioned; the best alpha may be the last of the ten.
     warnings.simplefilter("ignore")
-    runs = Searches(X, y)
     against = "scikit-learn, `GridSearchCV`"
     yield Comparison(
         "5 folds", timed(runs.ours), runs.peer("grid"), against, faster(100), peer_once=True
@@ -125,11 +129,11 @@ def search(options: Options) -> Iterator[Comparison]:
     scikit-learn's solver and, in the grid search, ours fall back to a slower one.
     """
     images, rows = Images(), _rows(options)
-    yield from _searches(images.X32[rows], images.y[rows], 12)
-    runs = Searches(images.X32[rows], images.y[rows])
+    runs = Searches(images.X32[rows], images.y[rows], _penalties(options))
+    yield from _searches(runs, 12)
     yield Comparison(
         "5 folds, 100 penalties",
-        timed(lambda: runs.ours(FOLDS, MANY_ALPHAS)),
+        timed(lambda: runs.ours(FOLDS, MANY_ALPHAS[:: 10 if options.quick else 1])),
         timed(runs.ours),
         "10 penalties",
         faster(1 / 2.5),
@@ -152,7 +156,7 @@ def search_uint8(options: Options) -> Iterator[Comparison]:
     The same searches on the same images in `uint8`.
     """
     images, rows = Images(), _rows(options)
-    yield from _searches(images.X[rows], images.y[rows], 40)
+    yield from _searches(Searches(images.X[rows], images.y[rows], _penalties(options)), 40)
 
 
 def search_scaled(options: Options) -> Iterator[Comparison]:
@@ -161,7 +165,8 @@ def search_scaled(options: Options) -> Iterator[Comparison]:
     The same searches on the same images in `float32`, pixels from 0 to 1.
     """
     images, rows = Images(), _rows(options)
-    yield from _searches(images.X32[rows] / np.float32(255), images.y[rows], 12)
+    X = images.X32[rows] / np.float32(255)
+    yield from _searches(Searches(X, images.y[rows], _penalties(options)), 12)
 
 
 def _peak(cv: int | None, quick: bool) -> float:
