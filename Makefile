@@ -63,7 +63,9 @@ $(VENV)/docs: $(VENV)/installed
 
 # The pages, in build/docs. Examples run; what has not changed since the last build does not run again.
 docs: $(VENV)/docs
+	rm -rf docs/generated # pages of names that are no more
 	$(BIN)/python -m sphinx -W --keep-going -n -q docs build/docs
+	@echo "wrote build/docs/index.html"
 
 clean:
 	rm -rf $(VENV) $(VENV)-oldest $(VENV)-spark35 build docs/gallery docs/generated

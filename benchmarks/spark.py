@@ -181,7 +181,7 @@ def _touch(batches: Iterator[Any]) -> Iterator[Any]:
         for column in batch.columns:
             for buffer in column.buffers():
                 if buffer is not None and buffer.size:
-                    bytes_ += np.frombuffer(buffer, np.uint8)[::4096].max()
+                    bytes_ += int(np.frombuffer(buffer, np.uint8)[::4096].max())
     yield pa.RecordBatch.from_arrays([pa.array([rows + 0 * bytes_])], names=["rows"])
 
 

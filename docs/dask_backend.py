@@ -9,6 +9,7 @@ from sklearn.utils import check_consistent_length
 
 from parallel_ridge.backends import Backend
 from parallel_ridge.backends.openmp import blas_threads
+from parallel_ridge.reductions import complete
 from parallel_ridge.sources import ArraySource, check_rows, check_weights, encode_labels
 
 
@@ -26,7 +27,7 @@ class DaskBackend(Backend):
         values = [step(blocks[i : i + size]) for i in range(0, max(1, len(blocks)), size)]
         while len(values) > 1:
             values = [dask.delayed(add)(*values[i : i + 2]) for i in range(0, len(values), 2)]
-        return self.compute(values)[0]
+        return complete(reduction, self.compute(values)[0])
 
     def map(self, function, items):
         """Call `function` on each item, in a task each."""

@@ -1,4 +1,5 @@
-"""MNIST over the ranks of an MPI program.
+"""MNIST over the ranks of an MPI program
+======================================
 
     mpiexec -n 2 python examples/mpi_mnist.py
 

@@ -1,4 +1,5 @@
-"""MNIST in Spark, on this machine: fit, choose alpha, predict and score, all in the executors.
+"""MNIST in Spark, on this machine: fit, choose alpha, predict and score, all in the executors
+===========================================================================================
 
     PYSPARK_PYTHON=$(which python) python examples/spark_mnist.py
 

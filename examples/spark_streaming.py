@@ -1,4 +1,5 @@
-"""Learn from a stream: each micro-batch of Spark Structured Streaming is one `partial_fit`.
+"""Learn from a stream: each micro-batch of Spark Structured Streaming is one `partial_fit`
+========================================================================================
 
     python examples/spark_streaming.py
 

@@ -6,11 +6,18 @@ import sys
 
 import pytest
 
-from parallel_ridge import reductions
+from parallel_ridge import reductions, register_backend
 from parallel_ridge.datasets import find_data, load_mnist
 
 # Engines that must give the same answers; tests of the estimator run on each.
-BACKENDS = ("openmp",)
+BACKENDS = ["openmp"]
+try:
+    from dask_backend import DaskBackend  # from docs: the one that the pages show
+except ImportError:  # without the pages, or without Dask
+    pass
+else:
+    register_backend("dask", DaskBackend)
+    BACKENDS.append("dask")
 
 
 @pytest.fixture(scope="session", params=BACKENDS)

@@ -21,6 +21,7 @@ from parallel_ridge.datasets import find_data
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
+EXAMPLES = sorted((ROOT / "examples").glob("plot_*.py"))
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
 FENCE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -29,12 +30,11 @@ if not PAGES:
 
 
 @pytest.fixture(autouse=True)
-def beside_the_pages(monkeypatch):
-    """Pages import files that lie beside them, and draw without a screen."""
+def no_screen():
+    """Pages draw without a screen."""
     import matplotlib
 
     matplotlib.use("Agg")
-    monkeypatch.syspath_prepend(ROOT / "docs")
     yield
     import matplotlib.pyplot as plt
 
@@ -81,8 +81,22 @@ def test_links_between_pages_lead_somewhere():
 
 
 # ------------------------------------------------------------------------------------------------
-# Notebooks
+# Examples and notebooks
 # ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda p: p.stem)
+def test_examples_run_where_there_is_no_data(example, tmp_path):
+    environment = {
+        **os.environ,
+        "MPLBACKEND": "Agg",
+        "PARALLEL_RIDGE_DATA": str(tmp_path / "empty"),
+        "SCIKIT_LEARN_DATA": str(tmp_path / "empty"),
+    }
+    command = [sys.executable, "-W", "ignore", str(example)]
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert "not found" in run.stdout
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda p: p.stem)
@@ -250,3 +264,16 @@ def test_dask_folds_no_rows_to_zero(backend):
     X, y, _ = rows_of("bytes")
     empty = SufficientStatistics.from_data(X[:0], y[:0], classes=["a", "b", "c"], backend=backend)
     assert empty.n_samples == 0 and not empty.gram.any()
+
+
+def test_dask_gives_a_value_to_groups_without_rows(backend):
+    from parallel_ridge.reductions import GroupedReduction, StatisticsReduction
+
+    X, y, _ = rows_of("bytes")
+    source, target = backend.source(X, y)
+    reduction = GroupedReduction([StatisticsReduction.of(source, target)] * 3)
+    source = source.grouped(np.arange(len(X)) % 2, [0, 2])  # nothing in the middle
+    values = backend.fold(reduction, source)
+    expected = get_backend("openmp").fold(reduction, source)
+    assert [value.n_samples for value in values] == [450, 0, 450]
+    assert all(a == b for a, b in zip(values, expected, strict=True))

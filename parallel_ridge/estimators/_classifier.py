@@ -74,11 +74,11 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
         - ``"auto"`` takes ``"dual"`` where n < d, else ``"cholesky"``; ``"cg"`` where both exceed
           20,000 (for sparse rows: where d does).
 
-        ``"cholesky"`` refines its solution where the condition number exceeds 2e7, by exact sums
-        of integers or by passes over the rows. Where that is not enough (beyond 1e13), and for
-        ``"eigen"`` and ``"dual"`` beyond 2e7, there is an
-        :class:`~parallel_ridge.IllConditionedWarning`, and ``"svd"`` takes over. ``solver_`` names
-        the one that was used.
+        ``"cholesky"`` refines its solution, by exact sums of integers or by passes over the rows,
+        where the condition number exceeds 2e5 (less for float32 rows) or where centring has lost
+        digits. Where that is not enough (beyond 1e13), and for ``"eigen"`` and ``"dual"`` beyond
+        2e7, there is an :class:`~parallel_ridge.IllConditionedWarning`, and ``"svd"`` takes over.
+        ``solver_`` names the one that was used.
     backend : str or Backend, default="auto"
         Where the pass over the rows runs: ``"openmp"``, ``"mpi"`` (each rank fits to its own rows, and
         all get the same model), ``"spark"``, a registered name, or a configuration object. ``"auto"``
