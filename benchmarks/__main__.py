@@ -47,6 +47,12 @@ def measure(group: Group, options: Options) -> dict[str, Any]:
     return {"quick": options.quick, "machine": facts, "rows": rows}
 
 
+def write(results: dict[str, Any], groups: dict[str, Group], page: Path) -> None:
+    """The page and its figures."""
+    page.write_text(render(results, groups))
+    draw(results, page.parent / "figures")
+
+
 def main() -> None:
     """Run the command line."""
     groups = find_groups()
@@ -81,9 +87,8 @@ def main() -> None:
         print(f"{name}:", flush=True)
         results[name] = measure(groups[name], options)
         store.write_text(json.dumps(results, indent=1) + "\n")
-        page.write_text(render(results, groups))  # each time, lest a later group fails
-    page.write_text(render(results, groups))
-    draw(results, page.parent / "figures")
+        write(results, groups, page)  # each time, lest a later group fails
+    write(results, groups, page)
     print(f"Wrote {page.relative_to(ROOT)} from {store.relative_to(ROOT)}.")
 
 

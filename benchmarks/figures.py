@@ -79,7 +79,13 @@ def _curves(axes: Axes, row: Mapping[str, Any]) -> None:
         ticks = sorted({float(key) for curve in row["curves"].values() for key in curve})
         axes.set_xticks(ticks, [f"{tick:,.6g}" for tick in ticks])
         axes.set_xticks([], minor=True)
+        # Whole decades, so that at least two of the ticks bear a plain number.
+        values = [
+            value for curve in row["curves"].values() for some in curve.values() for value in some
+        ]
+        axes.set_ylim(10 ** np.floor(np.log10(min(values))), 10 ** np.ceil(np.log10(max(values))))
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.6g}")
+        axes.yaxis.set_minor_formatter(lambda value, _: "")
     else:
         # From 0, that what is flat looks flat, with room above.
         highest = max(max(values) for curve in row["curves"].values() for values in curve.values())
