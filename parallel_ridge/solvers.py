@@ -69,7 +69,7 @@ def warn_caller(message: str, category: type[Warning]) -> None:
 
 
 class IllConditioned(ArithmeticError):
-    """A solve whose condition number exceeds `CONDITION_LIMIT`.
+    """A solve whose condition number exceeds what its sums, or its solver, allow.
 
     Attributes
     ----------

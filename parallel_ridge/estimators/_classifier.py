@@ -172,7 +172,7 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
         ----------
         X : {array-like, sparse matrix} of shape (n, d), or Spark DataFrame or RDD
             Rows. Arrays of float32, float64, integers or booleans are used as they are. Rows in Spark
-            stay in its executors (see docs/spark.md): ``y`` and ``sample_weight`` are then names of
+            stay in its executors (see the page on Spark): ``y`` and ``sample_weight`` then name
             columns, and an RDD has them in its items.
         y : array-like of shape (n,), or indicator matrix of shape (n, k) for multilabel targets
             Labels of any kind that sorts.
