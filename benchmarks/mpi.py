@@ -44,7 +44,7 @@ class Program(AbstractContextManager["Program"]):
     Parameters
     ----------
     ranks, threads : int
-    job : {"fit", "fold", "solves", "allreduce"}
+    job : {"fit", "fold", "allreduce"} or "solves" and their number
     n_rows : int
         Of all ranks.
     dtype : str
@@ -178,7 +178,7 @@ def _grid(name: str, jobs: Sequence[tuple[str, int]], options: Options) -> Grid:
         {"ranks": r, "threads": t, "times": some, "oversubscribed": r * t > cores}
         for (r, t), some in zip(shapes, times, strict=True)
     ]
-    return Grid(name, cells, scaled=len({n for _, n in jobs}) > 1)
+    return Grid(name, cells, scaled=len(set(jobs)) > 1)
 
 
 def mpi_grids(options: Options) -> Iterator[Grid]:
@@ -186,14 +186,16 @@ def mpi_grids(options: Options) -> Iterator[Grid]:
 
     Data parallel: `fit` of MNIST (uint8), the same rows on more workers; scaled: as many rows for each
     worker. Model parallel: 12 penalties solved by Cholesky from the same statistics, dealt out over
-    the ranks. Speed-up is against one rank with one thread (scaled: times the work done), efficiency
-    is that for each worker. Cells in brackets have more threads than the machine has cores.
+    the ranks; scaled: 6 for each worker. Speed-up is against one rank with one thread (scaled: times
+    the work done), efficiency is that for each worker. Cells in brackets have more threads than the machine has cores.
     """
     n = N_IMAGES // (10 if options.quick else 1)
     yield _grid("data parallel", [("fit", n)] * 4, options)
     scaled = [("fit", n * ranks * threads // 4) for ranks, threads in GRID]
     yield _grid("data parallel, scaled", scaled, options)
-    yield _grid("model parallel", [("solves", n)] * 4, options)
+    yield _grid("model parallel", [("solves 12", n)] * 4, options)
+    scaled = [(f"solves {6 * ranks * threads}", n) for ranks, threads in GRID]
+    yield _grid("model parallel, scaled", scaled, options)
 
 
 def mpi_cost(options: Options) -> Iterator[Row]:

@@ -24,8 +24,6 @@ from parallel_ridge.solvers import NormalEquations, Problem
 LOOK = 0.002
 """Seconds between two looks for a file."""
 
-ALPHAS = np.logspace(2, 6, 12)
-
 
 def job(
     name: str, backend: MPIBackend, n_rows: int, dtype: str, n_features: int
@@ -34,7 +32,9 @@ def job(
     images = Images()
     comm = backend.communicator()
     columns = slice(0, n_features)
-    if name == "solves":  # model parallel: each rank has the statistics, and is dealt penalties
+    # Model parallel: each rank has the statistics, and is dealt penalties.
+    if name.startswith("solves"):
+        alphas = np.logspace(2, 6, int(name.split()[1]))
         statistics = SufficientStatistics.from_data(images.X[:n_rows, columns], images.y[:n_rows])
 
         def solve(alpha: float) -> Any:
@@ -42,7 +42,7 @@ def job(
 
         def solves() -> object:
             with blas_threads(backend.solve_threads()):
-                return backend.map(solve, ALPHAS)
+                return backend.map(solve, alphas)
 
         return solves
     if name == "allreduce":  # of as many float64 numbers as there are rows
