@@ -187,7 +187,8 @@ def mpi_grids(options: Options) -> Iterator[Grid]:
     Data parallel: `fit` of MNIST (uint8), the same rows on more workers; scaled: as many rows for each
     worker. Model parallel: 12 penalties solved by Cholesky from the same statistics, dealt out over
     the ranks; scaled: 6 for each worker. Speed-up is against one rank with one thread (scaled: times
-    the work done), efficiency is that for each worker. Cells in brackets have more threads than the machine has cores.
+    the work done), efficiency is that for each worker. Cells in brackets have more threads than the
+    machine has cores.
     """
     n = N_IMAGES // (10 if options.quick else 1)
     yield _grid("data parallel", [("fit", n)] * 4, options)
