@@ -6,6 +6,8 @@ it, finishes it to a value, and adds the values of all workers.
 
 from __future__ import annotations
 
+import math
+import mmap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, Self, TypeVar
@@ -14,15 +16,20 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
-from parallel_ridge.kernels import _fold
+from parallel_ridge.kernels import _fold, _triangle
 from parallel_ridge.sources import Block, Labels, Source, Target
 from parallel_ridge.statistics import SufficientStatistics
 
-# Rows of a block: enough to amortise its call (tens of microseconds), few enough for the block to
-# stay in the last-level cache, and never more than about a second of work, so that Ctrl-C
-# is heard. Multiples of every kernel's chunk where work allows.
+# Rows of a block: enough to amortise its call (tens of microseconds), and never more than about a
+# second of work, so that Ctrl-C is heard.
 BLOCK_ROWS = 2048
-BLOCK_PRODUCTS = 2**35
+BLOCK_PRODUCTS = 2**36
+BLOCK_BYTES = 12 * 2**20  # of rows, which may have to be copied together first
+LANE_BYTES = 24 * 2**20  # of Gram matrices, where there is more than one
+MAX_LANES = 16
+LARGE_BYTES = 2**22
+# Columns that suffice for sparse rows to be shared out by columns, to the Gram matrix of one lane.
+CSR_STRIPED = 768
 # Integers up to here have products whose sums over a chunk of rows are exact in float64.
 EXACT_LIMIT = 2**21
 SAMPLE_ROWS = 512
@@ -187,7 +194,7 @@ def complete(reduction: Reduction[Any, Any], value: Any) -> Any:
 class Lanes:
     """Accumulator of `StatisticsReduction`: a few independent totals, which threads share out."""
 
-    gram: NDArray[Any]
+    grams: list[NDArray[Any]]
     class_sums: NDArray[Any]
     class_counts: NDArray[np.int64]
     class_weights: NDArray[np.float64]
@@ -260,11 +267,14 @@ class StatisticsReduction:
         # Of multilabel rows the sums over all rows cannot be had from the classes': one more class
         # that every row has.
         self.n_sums = len(target.classes) + target.multilabel
-        # Lanes let threads share the rows where there are too few tiles of the Gram to share out.
-        n_stripes = -(-n_features // 96)
-        self.n_lanes = max(1, min(16, 96 // (n_stripes * (n_stripes + 1))))
+        # Lanes let each thread have rows of its own; a power of two is shared out evenly most often.
+        lanes = max(1, min(MAX_LANES, LANE_BYTES // (8 * n_features**2 + 1)))
+        self.n_lanes = 1 << (lanes.bit_length() - 1)
+        self.lane_rows = _fold.piece_rows(self.work_dtype, self.exact, n_features)
+        rows = self.n_lanes * self.lane_rows
+        rows *= max(1, BLOCK_BYTES // (rows * n_features * self.work_dtype.itemsize + 1))
         most = int(BLOCK_PRODUCTS / (n_features**2 / 2 + 1))
-        self.block_rows = max(64, min(most // 64 * 64, BLOCK_ROWS * self.n_lanes))
+        self.block_rows = max(64, min(most // 64 * 64, rows))
 
     @classmethod
     def of(
@@ -322,9 +332,11 @@ class StatisticsReduction:
         """Accumulator of no rows."""
         d, totals = self.n_features, np.int64 if self.exact else np.float64
         k = len(self.target.classes)
+        # Exact sums are the same over any number of lanes.
+        n_lanes = min(self.n_lanes, n_threads) if self.exact else self.n_lanes
         return Lanes(
-            gram=_zeros((self.n_lanes, d, d), totals),
-            class_sums=np.zeros((self.n_lanes, self.n_sums, d), totals),
+            grams=[_zeros((d, d), totals)],
+            class_sums=np.zeros((n_lanes, self.n_sums, d), totals),
             class_counts=np.zeros(k, np.int64),
             class_weights=np.zeros(k),
             n_threads=n_threads,
@@ -339,6 +351,10 @@ class StatisticsReduction:
         # A thread that would have less to do costs more than it brings.
         work = block.X.shape[0] * self.n_features**2 // 2
         n_threads = max(1, min(total.n_threads, work // THREAD_PRODUCTS))
+        n_lanes = max(1, min(len(total.class_sums), block.X.shape[0] // self.lane_rows))
+        while len(total.grams) < n_lanes:
+            total.grams.append(_zeros(total.grams[0].shape, total.grams[0].dtype))
+        grams = total.grams[:n_lanes]
         if self.sparse and X.nnz < DENSE_FROM * X.shape[0] * self.n_features:
             _fold.fold_csr(
                 X.indptr,
@@ -348,14 +364,14 @@ class StatisticsReduction:
                 weights,
                 codes,
                 indptr,
-                total.gram,
+                grams[: max(1, CSR_STRIPED // self.n_features)],
                 total.class_sums,
                 n_threads,
             )
         else:
             # Products of sparse rows, which are not centred, are formed in float64 in either kernel.
             X = X.astype(np.float64).toarray() if self.sparse else self._rows(X)
-            need = _fold.workspace_bytes(X.dtype, self.exact, len(X), self.n_features, n_threads)
+            need = _fold.workspace_bytes(X.dtype, self.exact, self.n_features, n_lanes, n_threads)
             if total.workspace.nbytes < need:
                 total.workspace = _aligned(need)
             _fold.fold_dense(
@@ -364,7 +380,7 @@ class StatisticsReduction:
                 weights,
                 codes,
                 indptr,
-                total.gram,
+                grams,
                 total.class_sums,
                 total.workspace,
                 n_threads,
@@ -384,7 +400,7 @@ class StatisticsReduction:
     def finish(self, total: Lanes) -> SufficientStatistics:
         """Statistics of the rows added; lanes are combined in a fixed tree."""
         total.workspace = np.empty(0, np.uint8)
-        gram, class_sums = _tree_sum(total.gram), _tree_sum(total.class_sums)
+        gram, class_sums = _sum_triangles(total.grams), _tree_sum(total.class_sums)
         if not self.exact and not np.isfinite(gram.diagonal()).all():
             column = int(np.flatnonzero(~np.isfinite(gram.diagonal()))[0])
             raise ValueError(
@@ -476,13 +492,14 @@ def choose_shift(sample: NDArray[Any]) -> NDArray[np.float64]:
     zeros are skipped by the kernels. The mean is taken about the first row, so that a constant
     column is shifted to exact zeros.
     """
-    rows = sample.astype(np.float64, order="C")  # whatever the layout, the same bits
+    away = sample.astype(np.float64, order="C")  # whatever the layout, the same bits
+    first = away[0].copy()
     with np.errstate(all="ignore"):  # rows that are not finite are reported by the pass
-        away = rows - rows[0]
+        away -= first
         mean = away.mean(axis=0)
-        spread = away.std(axis=0)
-        mean += rows[0]
-        shift = np.where(np.abs(mean) > spread, mean, 0.0)
+        variance = np.einsum("ij,ij->j", away, away) / len(away) - mean**2
+        mean += first
+        shift = np.where(mean**2 > variance, mean, 0.0)
     return np.where(np.isfinite(shift), shift, 0.0)
 
 
@@ -518,11 +535,24 @@ def _tree_sum(lanes: NDArray[Any]) -> NDArray[Any]:
     return lanes[0] if len(lanes) == 1 else lanes[0].copy()
 
 
-def _zeros(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-    """Zeros in large pages, which NumPy asks for where it allocates memory but not where zeros."""
-    array = np.empty(shape, dtype)
-    array.fill(0)
-    return array
+def _sum_triangles(grams: list[NDArray[Any]]) -> NDArray[Any]:
+    """Sum of upper triangles in a fixed binary tree; in place, and the list is used up."""
+    while len(grams) > 1:
+        half = len(grams) // 2
+        for gram, other in zip(grams[:half], grams[-half:], strict=True):
+            _triangle.add(gram, other)
+        del grams[-half:]
+    return grams[0]
+
+
+def _zeros(shape: tuple[int, ...], dtype: np.dtype[Any] | type) -> NDArray[Any]:
+    """Zeros that take memory where they are first written, by the thread that does, in large pages."""
+    n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
+    if n_bytes < LARGE_BYTES or not hasattr(mmap, "MADV_HUGEPAGE"):
+        return np.zeros(shape, dtype)
+    memory = mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    memory.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(memory, dtype).reshape(shape)
 
 
 def _aligned(n_bytes: int) -> NDArray[np.uint8]:

@@ -6,7 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -20,6 +20,8 @@ from scipy.linalg import blas, lapack
 from sklearn.exceptions import ConvergenceWarning
 
 from parallel_ridge.backends import Backend
+from parallel_ridge.backends.openmp import blas_threads
+from parallel_ridge.kernels import _triangle
 from parallel_ridge.reductions import (
     SAMPLE_ROWS,
     Leverages,
@@ -28,8 +30,9 @@ from parallel_ridge.reductions import (
     choose_shift,
 )
 from parallel_ridge.sources import Block, Source, Target
-from parallel_ridge.statistics import SufficientStatistics, as_float
+from parallel_ridge.statistics import SufficientStatistics
 
+FEATURES_ONE_THREAD = 1500
 EPSILON = np.finfo(np.float64).eps
 # What is left of a constant column's variance, relative to its squares, after long plain sums.
 SUM_NOISE = 1e-12
@@ -304,13 +307,13 @@ def exact_residual(
     shift = np.zeros(statistics.n_features)
     if problem.fit_intercept:
         shift = np.rint(statistics.shift + statistics.feature_sums / n)
-    moved = statistics.reshift(shift)
+    moved = statistics.reshift(shift, floats=True)
     sums = moved.feature_sums
     largest = max(int(moved.gram.diagonal().max()), int(np.abs(sums).max()), n)
     digits = 53 - largest.bit_length() - (len(sums) + 1).bit_length()
     if digits < 4 or np.finfo(np.longdouble).nmant <= 52:
         return None
-    gram = as_float(moved.gram, overwrite=True)
+    gram = moved.gram
     targets = n_targets(statistics.n_classes, statistics.multilabel)
     rhs = (2 * moved.class_sums[targets] - sums).astype(np.longdouble)
     rhs_mean = (2 * moved.class_counts[targets] - n).astype(np.longdouble)
@@ -364,8 +367,8 @@ class NormalEquations:
             shift = np.zeros(statistics.n_features)
         elif statistics.exact:  # as close to the mean as integers come, without any rounding
             shift = np.rint(shift + statistics.feature_sums / statistics.n_samples)
-        moved = statistics.reshift(shift, overwrite=overwrite)
-        gram = as_float(moved.gram, overwrite=True)  # of a copy, unless to be overwritten
+        moved = statistics.reshift(shift, overwrite=overwrite, floats=True)
+        gram = moved.gram
         sums = moved.feature_sums.astype(np.float64)
         targets = n_targets(statistics.n_classes, statistics.multilabel)
         class_sums = moved.class_sums[targets].astype(np.float64)
@@ -515,13 +518,7 @@ class NormalEquations:
         scale = 1.0 / np.sqrt(diagonal)
         system = self.gram if overwrite else np.empty_like(self.gram)
         norm = np.zeros(len(system))
-        for rows in _row_blocks(len(system)):
-            part = np.triu(self.gram[rows, rows.start :])
-            part *= scale[rows, None]
-            part *= scale[rows.start :]
-            part.flat[:: part.shape[1] + 1] = 1.0
-            system[rows, rows.start :] = part
-            _add_symmetric(norm, rows, part)
+        _triangle.scale(self.gram, scale, system, norm)
         lower, condition = _cholesky(system, norm, limit)
         return CholeskyFactor(
             lower,
@@ -559,14 +556,6 @@ def eigen_pays(n_features: int) -> float:
     return float(np.interp(np.log(n_features), sizes, list(EIGEN_PAYS.values())))
 
 
-def _add_symmetric(norm: NDArray[np.float64], rows: slice, part: NDArray[np.float64]) -> None:
-    """Add to column sums of magnitudes what a row block of an upper triangle brings; uses it up."""
-    np.abs(part, out=part)
-    norm[rows.start :] += part.sum(axis=0)
-    part.flat[:: part.shape[1] + 1] = 0.0
-    norm[rows] += part.sum(axis=1)
-
-
 def _cholesky(
     system: NDArray[np.float64], norm: NDArray[np.float64], limit: float
 ) -> tuple[NDArray[np.float64], float]:
@@ -592,6 +581,15 @@ def with_intercept(
     return Weights(coef, intercept, n_iter)
 
 
+def solve_threads(n_features: int) -> AbstractContextManager[None]:
+    """Holds BLAS to one thread where a Cholesky factorisation gains less by more than it costs.
+
+    BLAS's threads and OpenMP's know nothing of each other, and each wait for their next work busily,
+    for some 20 ms. After a solve of a few ms they would take the cores of the next fold.
+    """
+    return blas_threads(1) if n_features <= FEATURES_ONE_THREAD else nullcontext()
+
+
 def solve_refined(
     statistics: SufficientStatistics, alpha: float, problem: Problem, overwrite: bool = False
 ) -> tuple[Weights, CholeskyFactor | None]:
@@ -613,9 +611,10 @@ def solve_refined(
     IllConditioned
         If that would not help either.
     """
-    system = NormalEquations(statistics, problem, overwrite=overwrite and not statistics.exact)
-    factor = system.factorise(alpha, True, REFINE_LIMIT)
-    coef = factor.solve(system.rhs)
+    with solve_threads(statistics.n_features):
+        system = NormalEquations(statistics, problem, overwrite and not statistics.exact)
+        factor = system.factorise(alpha, True, REFINE_LIMIT)
+        coef = factor.solve(system.rhs)
     if factor.condition <= system.refine_from and system.loss <= LARGEST_LOSS:
         return factor.weights(coef), None
     residual = exact_residual(statistics, factor) if statistics.exact else None
@@ -860,11 +859,7 @@ def solve_dual(
     diagonal[diagonal <= 0.0] = 1.0
     scale = 1.0 / np.sqrt(diagonal)  # as for the primal system: weights may differ by any factor
     norm = np.zeros(len(K))
-    for part in _row_blocks(len(K)):
-        upper = K[part, part.start :]
-        upper *= scale[part, None]
-        upper *= scale[part.start :]
-        _add_symmetric(norm, part, np.triu(upper))
+    _triangle.scale(K, scale, K, norm)
     factor, _ = _cholesky(K, norm, CONDITION_LIMIT)
     dual, _ = lapack.dpotrs(factor, rhs * scale[:, None], lower=1)
     coef = rows.transposed_product((roots * scale)[:, None] * dual).T / rows.scale

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import blas
 
-from parallel_ridge.kernels import _fold
+from parallel_ridge.kernels import _triangle
 
 if TYPE_CHECKING:
     from parallel_ridge.backends import Backend
@@ -319,7 +319,9 @@ class SufficientStatistics:
             class_sums=spread(self.class_sums),
         )
 
-    def reshift(self, shift: ArrayLike, *, overwrite: bool = False) -> SufficientStatistics:
+    def reshift(
+        self, shift: ArrayLike, *, overwrite: bool = False, floats: bool = False
+    ) -> SufficientStatistics:
         """Copy of the statistics about another shift, exactly derived.
 
         Integer sums stay exact where the shift moves by integers.
@@ -330,6 +332,8 @@ class SufficientStatistics:
             The new shift.
         overwrite : bool, default=False
             Take over the Gram matrix instead of copying it; these statistics are then used up.
+        floats : bool, default=False
+            Round an exact Gram matrix to float64 on the way; the other sums stay exact.
         """
         shift = np.asarray(shift, dtype=np.float64)
         if shift.shape != self.shift.shape:
@@ -337,15 +341,18 @@ class SufficientStatistics:
         if not np.isfinite(shift).all():
             raise ValueError("shift must be finite.")
         move = shift - self.shift
-        if not move.any():
+        if not move.any() and not (floats and self.exact):
             return self if overwrite else self.copy()
         squares = self.gram.diagonal() + move * (self.n_samples * move - 2.0 * self.feature_sums)
         fits = max(np.abs(move).max(), (squares.max() / 2**31)) < 2**31
         if self.exact and np.array_equal(move, np.rint(move)) and fits:
             step = move.astype(np.int64)
-            gram = self.gram if overwrite else self.gram.copy()
+            gram = self.gram if overwrite else np.empty_like(self.gram)
+            gram = gram.view(np.float64) if floats else gram
             sums, n = self.feature_sums, self.n_samples
-            _fold.move_shift(gram.view(np.uint64), step.view(np.uint64), sums.view(np.uint64), n)
+            _triangle.move_shift(
+                self.gram.view(np.uint64), step.view(np.uint64), sums.view(np.uint64), n, gram
+            )
             return replace(
                 self,
                 shift=shift,

@@ -513,13 +513,14 @@ def test_sparse_rows_without_entries(n):
 def test_every_sparse_kernel(n_lanes, index, value):
     n, d = 900, 101
     X, labels = make_sparse(n, d, value), make_labels(n).astype(np.int32)
-    gram, class_sums = np.zeros((n_lanes, d, d)), np.zeros((n_lanes, 3, d))
+    grams = [np.zeros((d, d)) for _ in range(n_lanes)]
+    class_sums = np.zeros((n_lanes, 3, d))
     _fold.fold_csr(
         X.indptr.astype(index), X.indices.astype(index), X.data, d, None, labels, None,
-        gram, class_sums, 2,
+        grams, class_sums, 2,
     )  # fmt: skip
     dense = X.toarray().astype(np.float64)
-    assert_allclose(gram.sum(axis=0), np.triu(dense.T @ dense), rtol=1e-12, atol=1e-12)
+    assert_allclose(sum(grams), np.triu(dense.T @ dense), rtol=1e-12, atol=1e-12)
     expected = (labels[:, None] == np.arange(3)).T.astype(float) @ dense
     assert_allclose(class_sums.sum(axis=0), expected, rtol=1e-12, atol=1e-12)
 
@@ -609,27 +610,30 @@ def fold_dense(X, labels, n_classes=3, n_lanes=1, n_threads=1, shift=None, weigh
     n, d = X.shape
     exact = X.dtype.kind in "ui"
     totals = np.int64 if exact else np.float64
-    gram, class_sums = into or (
-        np.zeros((n_lanes, d, d), totals),
+    grams, class_sums = into or (
+        [np.zeros((d, d), totals) for _ in range(n_lanes)],
         np.zeros((n_lanes, n_classes, d), totals),
     )
-    need = _fold.workspace_bytes(X.dtype, exact, n, d, n_threads)
+    need = _fold.workspace_bytes(X.dtype, exact, d, n_lanes, n_threads)
     buffer = np.full(need + 128, 0xA5, np.uint8)
     start = -buffer.ctypes.data % 64
     _fold.fold_dense(
-        X, shift, weights, labels, None, gram, class_sums, buffer[start : start + need], n_threads
+        X, shift, weights, labels, None, grams, class_sums, buffer[start : start + need], n_threads
     )
     assert (buffer[:start] == 0xA5).all()
     assert (buffer[start + need :] == 0xA5).all()
-    return gram.sum(axis=0), class_sums.sum(axis=0)
+    return sum(grams), class_sums.sum(axis=0)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "float32", "float64"])
 @pytest.mark.parametrize("n_lanes", [1, 2, 7])
-@pytest.mark.parametrize(("n", "d"), [(1, 1), (257, 5), (1025, 97), (700, 200)])
-def test_lanes_share_the_rows_out_and_stay_in_their_workspace(n, d, n_lanes, dtype, level):
+@pytest.mark.parametrize("n_threads", [1, 2, 3])  # fewer than lanes, as many, and more
+@pytest.mark.parametrize(("n", "d"), [(1, 1), (257, 5), (1025, 97), (700, 200), (9001, 3)])
+def test_lanes_share_the_rows_out_and_stay_in_their_workspace(
+    n, d, n_threads, n_lanes, dtype, level
+):
     X, labels = make_rows(n, d, dtype, "runs"), make_labels(n).astype(np.int32)
-    gram, class_sums = fold_dense(X, labels, n_lanes=n_lanes, n_threads=3)
+    gram, class_sums = fold_dense(X, labels, n_lanes=n_lanes, n_threads=n_threads)
     rows = X.astype(np.float64)
     tolerance = {"rtol": 0, "atol": 0} if X.dtype.kind in "ui" else {"rtol": 1e-4, "atol": 1e-3}
     assert_allclose(gram, np.triu(rows.T @ rows), **tolerance)  # nothing below the diagonal
@@ -641,7 +645,7 @@ def test_lanes_share_the_rows_out_and_stay_in_their_workspace(n, d, n_lanes, dty
 def test_rows_are_added_to_what_is_there(dtype, level):
     X, labels = make_rows(300, 101, dtype), make_labels(300).astype(np.int32)
     totals = np.int64 if X.dtype.kind in "ui" else np.float64
-    into = np.full((1, 101, 101), 7, totals), np.full((1, 3, 101), -7, totals)
+    into = [np.full((101, 101), 7, totals)], np.full((1, 3, 101), -7, totals)
     gram, class_sums = fold_dense(X, labels, into=into)
     clean_gram, clean_sums = fold_dense(X, labels)
     assert_allclose(gram, clean_gram + 7, rtol=1e-12)

@@ -14,8 +14,9 @@ cdef extern from "fold.h" nogil:
         const int64_t *label_ptr
 
     struct fold_totals:
-        ptrdiff_t n_lanes, n_classes
-        void *gram
+        int n_lanes
+        ptrdiff_t n_classes
+        void **gram
         void *class_sums
 
     ctypedef void fold_function(const fold_rows *, const fold_totals *, void *, int) noexcept
@@ -23,9 +24,10 @@ cdef extern from "fold.h" nogil:
     struct fold_level:
         const char *name
         fold_function **fold
-        int *chunk
+        int *piece_rows
 
-    size_t fold_workspace(const fold_level *, fold_kind, ptrdiff_t, ptrdiff_t, int)
+    int LONGER(ptrdiff_t)
+    size_t fold_workspace(const fold_level *, fold_kind, ptrdiff_t, int, int)
     const fold_level *const *fold_levels()
     int fold_max_threads()
     int fold_has_openmp()

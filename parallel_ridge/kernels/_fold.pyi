@@ -7,8 +7,9 @@ def levels() -> list[str]: ...
 def level() -> str: ...
 def max_threads() -> int: ...
 def has_openmp() -> bool: ...
+def piece_rows(dtype: np.dtype[Any], exact: bool, n_columns: int) -> int: ...
 def workspace_bytes(
-    dtype: np.dtype[Any], exact: bool, n_rows: int, n_columns: int, n_threads: int
+    dtype: np.dtype[Any], exact: bool, n_columns: int, n_lanes: int, n_threads: int
 ) -> int: ...
 def fold_dense(
     X: NDArray[Any],
@@ -16,7 +17,7 @@ def fold_dense(
     weights: NDArray[np.float64] | None,
     labels: NDArray[np.int32],
     label_ptr: NDArray[np.int64] | None,
-    gram: NDArray[Any],
+    grams: list[NDArray[Any]],
     class_sums: NDArray[Any],
     workspace: NDArray[np.uint8],
     n_threads: int,
@@ -29,10 +30,7 @@ def fold_csr(
     weights: NDArray[np.float64] | None,
     labels: NDArray[np.int32],
     label_ptr: NDArray[np.int64] | None,
-    gram: NDArray[np.float64],
+    grams: list[NDArray[np.float64]],
     class_sums: NDArray[np.float64],
     n_threads: int,
-) -> None: ...
-def move_shift(
-    gram: NDArray[np.uint64], step: NDArray[np.uint64], sums: NDArray[np.uint64], n_rows: int
 ) -> None: ...

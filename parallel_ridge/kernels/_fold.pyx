@@ -6,7 +6,7 @@ Callers (`parallel_ridge.reductions`) have checked shapes and ranges; nothing is
 
 import os
 
-from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint64_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t
 
 ctypedef fused row:
     float
@@ -70,12 +70,30 @@ cdef fold_kind _kind(row_is_float, row_is_double, row_is_unsigned, total_is_doub
     return FOLD_U8 if row_is_unsigned else FOLD_I8
 
 
-def workspace_bytes(dtype, exact, n_rows, n_columns, n_threads):
-    """Bytes that `fold_dense` needs for blocks of at most n_rows rows."""
+cdef int _set_lanes(fold_totals *totals, list grams, total[:, :, ::1] class_sums) except -1:
+    cdef total[:, ::1] gram
+    totals.n_lanes = <int> len(grams)
+    totals.n_classes = class_sums.shape[1]
+    totals.class_sums = <void *> &class_sums[0, 0, 0]
+    cdef int lane
+    for lane in range(totals.n_lanes):
+        gram = grams[lane]
+        totals.gram[lane] = <void *> &gram[0, 0]
+
+
+cdef fold_kind _kind_of(dtype, exact):
     char = dtype.char
-    return fold_workspace(
-        _level(), _kind(char == "f", char == "d", char == "B", not exact), n_rows, n_columns, n_threads
-    )
+    return _kind(char == "f", char == "d", char == "B", not exact)
+
+
+def piece_rows(dtype, exact, n_columns):
+    """Rows that `fold_dense` works on at a time: give each lane that many or more."""
+    return _level().piece_rows[<int> _kind_of(dtype, exact)] * LONGER(n_columns)
+
+
+def workspace_bytes(dtype, exact, n_columns, n_lanes, n_threads):
+    """Bytes that `fold_dense` needs."""
+    return fold_workspace(_level(), _kind_of(dtype, exact), n_columns, n_lanes, n_threads)
 
 
 def fold_dense(
@@ -84,12 +102,12 @@ def fold_dense(
     const double[::1] weights,
     const int32_t[::1] labels,
     const int64_t[::1] label_ptr,
-    total[:, :, ::1] gram,
+    list grams,
     total[:, :, ::1] class_sums,
     uint8_t[::1] workspace,
     int n_threads,
 ):
-    """Add the rows of X, less `shift`, to `gram` (lanes, d, d) and `class_sums` (lanes, k, d).
+    """Add the rows of X, less `shift`, to `grams`, one (d, d) a lane, and to `class_sums` (lanes, k, d).
 
     Rows of X have unit column stride; `shift`, `weights` and `label_ptr` may be None.
     """
@@ -107,10 +125,7 @@ def fold_dense(
     rows.weights = NULL if weights is None else &weights[0]
     rows.labels = &labels[0] if labels.shape[0] else NULL
     rows.label_ptr = NULL if label_ptr is None else &label_ptr[0]
-    totals.n_lanes = gram.shape[0]
-    totals.n_classes = class_sums.shape[1]
-    totals.gram = <void *> &gram[0, 0, 0]
-    totals.class_sums = <void *> &class_sums[0, 0, 0]
+    _set_lanes(&totals, grams, class_sums)
     with nogil:
         level.fold[<int> kind](&rows, &totals, <void *> &workspace[0], n_threads)
 
@@ -123,11 +138,11 @@ def fold_csr(
     const double[::1] weights,
     const int32_t[::1] labels,
     const int64_t[::1] label_ptr,
-    double[:, :, ::1] gram,
+    list grams,
     double[:, :, ::1] class_sums,
     int n_threads,
 ):
-    """Add CSR rows to `gram` (lanes, d, d) and `class_sums` (lanes, k, d); indices ascend within a row."""
+    """Add CSR rows to `grams`, one (d, d) a lane, and to `class_sums` (lanes, k, d); indices ascend within a row."""
     cdef fold_totals totals
     cdef Py_ssize_t n_rows = indptr.shape[0] - 1
     cdef const double *weight = NULL if weights is None else &weights[0]
@@ -135,10 +150,7 @@ def fold_csr(
     cdef const int64_t *label_start = NULL if label_ptr is None else &label_ptr[0]
     if n_rows == 0 or data.shape[0] == 0:
         return
-    totals.n_lanes = gram.shape[0]
-    totals.n_classes = class_sums.shape[1]
-    totals.gram = <void *> &gram[0, 0, 0]
-    totals.class_sums = <void *> &class_sums[0, 0, 0]
+    _set_lanes(&totals, grams, class_sums)
     with nogil:
         if index is int32_t and value is float:
             fold_csr_32_f32(&indptr[0], &indices[0], &data[0], n_rows, n_columns, weight, label, label_start,
@@ -152,18 +164,3 @@ def fold_csr(
         else:
             fold_csr_64_f64(<const int64_t *> &indptr[0], <const int64_t *> &indices[0], <const double *> &data[0],
                             n_rows, n_columns, weight, label, label_start, &totals, n_threads)
-
-
-def move_shift(uint64_t[:, ::1] gram, const uint64_t[::1] step, const uint64_t[::1] sums, uint64_t n_rows):
-    """Move the shift of an upper triangle of integers by `step`, in place; `sums` are the features' before.
-
-    Unsigned, since sums on the way may wrap around: only the results must fit.
-    """
-    cdef Py_ssize_t i, j, d = gram.shape[0]
-    cdef uint64_t left, right
-    with nogil:
-        for i in range(d):
-            left = step[i]
-            right = sums[i] - n_rows * step[i]
-            for j in range(i, d):
-                gram[i, j] -= left * sums[j] + right * step[j]

@@ -35,12 +35,13 @@ const struct fold_level *const *fold_levels(void)
     return levels;
 }
 
-size_t fold_workspace(const struct fold_level *level, enum fold_kind kind, ptrdiff_t n_rows, ptrdiff_t n_columns,
+size_t fold_workspace(const struct fold_level *level, enum fold_kind kind, ptrdiff_t n_columns, int n_lanes,
                       int n_threads)
 {
-    const size_t n_chunks = (size_t)((n_rows + level->chunk[kind] - 1) / level->chunk[kind]);
+    const size_t n_places = (size_t)(n_threads < n_lanes ? n_threads : n_lanes);
     const size_t n_stripes = (size_t)((n_columns + STRIPE - 1) / STRIPE);
-    return n_chunks * n_stripes * level->stripe_bytes[kind] + (size_t)n_threads * STRIPE * STRIPE * sizeof(double);
+    return n_places * LONGER(n_columns) * n_stripes * level->stripe_bytes[kind] +
+           (size_t)n_threads * STRIPE * STRIPE * sizeof(double);
 }
 
 int fold_has_openmp(void)

@@ -1,9 +1,11 @@
 /* Weighted sums of rows and of their outer products, one superblock of rows a call.
  *
- * A *chunk* is a fixed number of consecutive rows; chunk c belongs to *lane* c % n_lanes, and every lane has totals of
- * its own.  A *stripe* is STRIPE columns, a *tile* a pair of stripes.  Two parallel loops follow each other: over
- * (lane, stripe) to pack, over (lane, tile) to multiply.  One item alone writes each number of the totals, and always
- * in the order of the rows, so the result does not depend on the number of threads.
+ * A *chunk* is a fixed number of consecutive rows; *lanes* share them out evenly, and every lane has totals of its own.
+ * A *stripe* is STRIPE columns, a *tile* a pair of stripes.  A *piece*, some of a lane's chunks, is packed, stripe by
+ * stripe, and then multiplied, tile by tile.  A lane is the work of one thread where there are no more threads than
+ * lanes: then no thread reads what another has written, which would come slowly from cores that share no cache.  More
+ * threads than lanes share out the stripes and the tiles of all lanes.  Each number of the totals is written in the
+ * order of the rows in either case, so the result does not depend on the number of threads.
  */
 #ifndef PARALLEL_RIDGE_FOLD_H
 #define PARALLEL_RIDGE_FOLD_H
@@ -11,8 +13,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define STRIPE 96 /* a multiple of every panel width below and of QUAD */
-#define QUAD 4    /* columns that meet a whole panel in one micro-tile */
+#define STRIPE 96    /* a multiple of every panel width below and of QUAD */
+#define QUAD 4       /* columns that meet a whole panel in one micro-tile */
+#define MAX_LANES 16
+
+/* Where the Gram matrix does not stay in a cache, pieces are longer: a tile goes there at the end of each. */
+#define LONGER(n_columns) ((n_columns) < 1536 ? 1 : 4)
 
 /* What is multiplied, and what the totals are. */
 enum fold_kind {
@@ -35,9 +41,10 @@ struct fold_rows {
 };
 
 struct fold_totals {
-    ptrdiff_t n_lanes, n_classes;
-    void *gram;       /* (n_lanes, n_columns, n_columns), upper triangle */
-    void *class_sums; /* (n_lanes, n_classes, n_columns) */
+    int n_lanes;
+    ptrdiff_t n_classes;
+    void *gram[MAX_LANES]; /* of each lane: (n_columns, n_columns), upper triangle */
+    void *class_sums;      /* (n_lanes, n_classes, n_columns) */
 };
 
 typedef void fold_function(const struct fold_rows *, const struct fold_totals *, void *workspace, int n_threads);
@@ -45,12 +52,12 @@ typedef void fold_function(const struct fold_rows *, const struct fold_totals *,
 struct fold_level {
     const char *name;
     fold_function *fold[FOLD_KINDS];
-    int chunk[FOLD_KINDS];           /* rows a chunk */
-    size_t stripe_bytes[FOLD_KINDS]; /* a chunk's stripe after packing */
+    int piece_rows[FOLD_KINDS];      /* times LONGER: packed at a time */
+    size_t stripe_bytes[FOLD_KINDS]; /* a piece's stripe after packing */
 };
 
-/* Bytes of workspace for n_rows rows; 64-byte aligned. */
-size_t fold_workspace(const struct fold_level *, enum fold_kind, ptrdiff_t n_rows, ptrdiff_t n_columns, int n_threads);
+/* Bytes of workspace; 64-byte aligned. */
+size_t fold_workspace(const struct fold_level *, enum fold_kind, ptrdiff_t n_columns, int n_lanes, int n_threads);
 
 /* The levels of this processor, best first; ends with NULL.  The last one is always "portable". */
 const struct fold_level *const *fold_levels(void);

@@ -2,7 +2,6 @@
  * data's rows, so the result does not depend on the number of threads. */
 #include "fold.h"
 
-#define CHUNK 256       /* rows; chunk c belongs to lane c % n_lanes */
 #define MAX_STRIPES 16  /* each stripe finds its first entry in every row: few of them, or the search would cost most */
 #define MIN_STRIPE 48   /* columns: that many rows of a Gram of a thousand columns stay in a core's own cache */
 
@@ -18,11 +17,9 @@
         _Pragma("omp parallel for schedule(dynamic) num_threads(n_threads)")                                           \
         for (ptrdiff_t item = 0; item < n_lanes * n_stripes; item++) {                                                 \
             const ptrdiff_t lane = item % n_lanes, first = item / n_lanes * width;                                     \
-            double *gram = (double *)totals->gram + lane * d * d;                                                      \
+            double *gram = (double *)totals->gram[lane];                                                               \
             double *class_sums = (double *)totals->class_sums + lane * totals->n_classes * d;                          \
-            for (ptrdiff_t i = 0; i < n_rows; i++) {                                                                   \
-                if (i / CHUNK % n_lanes != lane)                                                                       \
-                    continue;                                                                                          \
+            for (ptrdiff_t i = n_rows * lane / n_lanes; i < n_rows * (lane + 1) / n_lanes; i++) {                     \
                 const INDEX end = indptr[i + 1];                                                                       \
                 INDEX low = indptr[i], high = end; /* bisection for the stripe's first entry */                        \
                 while (low < high) {                                                                                   \

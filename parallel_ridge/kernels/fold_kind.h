@@ -5,6 +5,7 @@
  *   PRODUCT       element type of a sum of products in a register;  TOTAL: of the totals
  *   VECTORS       vectors a panel is wide
  *   CHUNK         rows a chunk, at least 64 of what PRODUCT sums over
+ *   PIECE         chunks that are packed before they are multiplied
  *
  * and, where the instruction set has better than PRODUCT = PRODUCT + PACKED * PACKED:
  *
@@ -15,16 +16,14 @@
  *   INTERLEAVE(rows, panel, quads, step)  packs a group of rows into the panel and into quads that are step bytes apart
  *   COLUMN_SUMS(s, a)  s + the sums of a quad's columns, for which products are made up OFFSET times
  *
- * TILE is the element type of a tile: PRODUCT where a sum over TILE_ROWS rows fits in it, else TOTAL.
+ * TILE is the element type of a tile, PRODUCT where a sum over a piece fits in it, or else TOTAL.
  */
 #ifndef MULTIPLY
 #define MULTIPLY(s, a, b) ((s) + (a) * (b)) /* contracted to a fused multiply-add where the level has one */
 #endif
-#ifdef TILE_ROWS
-#define TILE PRODUCT
-#else
+
+#ifndef TILE
 #define TILE TOTAL
-#define TILE_ROWS PTRDIFF_MAX
 #endif
 
 #define JOIN_(a, b, c) a##_##b##_##c
@@ -37,8 +36,10 @@
 #define PANEL_ROW_BYTES (VECTORS * VECTOR_BYTES)
 #ifdef OFFSET
 #define QUAD_STEP QUAD_BYTES
+#define PACKED_ZERO UINT64_C(0x8080808080808080) /* in panels */
 #else
 #define QUAD_STEP PANEL_ROW_BYTES
+#define PACKED_ZERO 0
 #endif
 #define AHEAD 32 /* rows */
 #define BAND 8   /* stripes */
@@ -70,20 +71,27 @@ static inline const char *KIND(quad)(const struct KIND(stripe) *stripe, int q)
 
 static void KIND(mark)(struct KIND(stripe) *stripe, int n_groups)
 {
-    memset(stripe->panel_masks, 0, sizeof stripe->panel_masks);
-    for (int q = 0; q < STRIPE / QUAD; q++)
+    typedef uint64_t words __attribute__((vector_size(VECTOR_BYTES), may_alias));
+    for (int p = 0; p < STRIPE / PANEL; p++)
         for (int w = 0; w < GROUPS / 64; w++) {
-            const char *quad = KIND(quad)(stripe, q) + (size_t)w * 64 * QUAD_STEP;
-            uint64_t mask = 0;
-            for (int r = 0; r < 64 && w * 64 + r < n_groups; r++, quad += QUAD_STEP) {
-                uint64_t bits[QUAD_BYTES / 8], any = 0;
-                memcpy(bits, quad, QUAD_BYTES);
-                for (int i = 0; i < QUAD_BYTES / 8; i++)
-                    any |= bits[i];
-                mask |= (uint64_t)(any != 0) << r;
+            words any[VECTORS];
+            for (int v = 0; v < VECTORS; v++)
+                any[v] = (words){0};
+            for (int r = 0; r < 64 && w * 64 + r < n_groups; r++) {
+                const words *row = (const words *)stripe->panels[p][w * 64 + r];
+                for (int v = 0; v < VECTORS; v++)
+                    any[v] |= (words)(row[v] != PACKED_ZERO) & (UINT64_C(1) << r);
             }
-            stripe->quad_masks[q][w] = mask;
-            stripe->panel_masks[q / (PANEL / QUAD)][w] |= mask;
+            uint64_t masks[VECTORS * VECTOR_BYTES / 8], panel = 0;
+            memcpy(masks, any, sizeof masks);
+            for (int q = 0; q < PANEL / QUAD; q++) {
+                uint64_t mask = 0;
+                for (int i = 0; i < QUAD_BYTES / 8; i++)
+                    mask |= masks[q * (QUAD_BYTES / 8) + i];
+                stripe->quad_masks[p * (PANEL / QUAD) + q][w] = mask;
+                panel |= mask;
+            }
+            stripe->panel_masks[p][w] = panel;
         }
 }
 
@@ -259,68 +267,93 @@ static void KIND(place)(ptrdiff_t item, ptrdiff_t n_stripes, ptrdiff_t *left, pt
         }
 }
 
+/* Pack stripe s of chunk c for a lane. */
+static void KIND(pack_stripe)(const struct fold_rows *job, const struct fold_totals *totals, int lane, ptrdiff_t c,
+                              ptrdiff_t s, struct KIND(stripe) *stripe)
+{
+    const ptrdiff_t d = job->n_columns, first = s * STRIPE;
+    const ptrdiff_t begin = c * CHUNK, end = begin + CHUNK < job->n_rows ? begin + CHUNK : job->n_rows;
+    TOTAL *sums = (TOTAL *)totals->class_sums + lane * totals->n_classes * d;
+    if (d - first >= STRIPE) /* nearly always: loops of constant length */
+        KIND(pack)(job, begin, end, first, STRIPE, sums, stripe);
+    else
+        KIND(pack)(job, begin, end, first, (int)(d - first), sums, stripe);
+}
+
+/* Add a tile of the products of n_chunks packed chunks to the Gram matrix of a lane. */
+static void KIND(multiply_tile)(TOTAL *gram, ptrdiff_t d, ptrdiff_t item, const struct KIND(stripe) *stripes,
+                                ptrdiff_t n_chunks, TILE *tile)
+{
+    const ptrdiff_t n_stripes = (d + STRIPE - 1) / STRIPE;
+    ptrdiff_t left, right;
+    KIND(place)(item, n_stripes, &left, &right);
+    const int n_left = d - left * STRIPE < STRIPE ? (int)(d - left * STRIPE) : STRIPE;
+    const int n_right = d - right * STRIPE < STRIPE ? (int)(d - right * STRIPE) : STRIPE;
+    gram += left * STRIPE * d + right * STRIPE;
+    memset(tile, 0, STRIPE * STRIPE * sizeof(TILE));
+    for (ptrdiff_t c = 0; c < n_chunks; c++, stripes += n_stripes)
+        KIND(multiply)(stripes + left, n_left, stripes + right, n_right, tile, c + 1 < n_chunks ? NULL : gram, d);
+    for (int i = 0; i < n_left; i++)
+        for (int j = left == right ? i : 0; j < n_right; j++)
+            gram[i * d + j] += tile[i * STRIPE + j];
+}
+
 static void KIND(fold)(const struct fold_rows *job, const struct fold_totals *totals, void *workspace, int n_threads)
 {
-    const ptrdiff_t d = job->n_columns, n_lanes = totals->n_lanes;
-    const ptrdiff_t n_stripes = (d + STRIPE - 1) / STRIPE, n_chunks = (job->n_rows + CHUNK - 1) / CHUNK;
-    const ptrdiff_t n_tiles = n_stripes * (n_stripes + 1) / 2;
-    struct KIND(stripe) *const stripes = workspace; /* (n_chunks, n_stripes) */
-    TILE *const tiles = (TILE *)(stripes + n_chunks * n_stripes);
+    const ptrdiff_t d = job->n_columns, n_stripes = (d + STRIPE - 1) / STRIPE, n_tiles = n_stripes * (n_stripes + 1) / 2;
+    const ptrdiff_t n_chunks = (job->n_rows + CHUNK - 1) / CHUNK;
+    const int n_lanes = totals->n_lanes, n_places = n_threads < n_lanes ? n_threads : n_lanes;
+    const ptrdiff_t piece = PIECE * LONGER(d);
+    struct KIND(stripe) *const packed = workspace; /* (n_places, piece, n_stripes) */
+    TILE *const tiles = (TILE *)(packed + n_places * piece * n_stripes);
+#define FROM(lane) (n_chunks * (lane) / n_lanes)
+#define TO(lane, from) (FROM((lane) + 1) < (from) + piece ? FROM((lane) + 1) : (from) + piece)
 
 #pragma omp parallel num_threads(n_threads)
     {
 #ifdef _OPENMP
-        TILE *const tile = tiles + (size_t)omp_get_thread_num() * STRIPE * STRIPE;
+        const int thread = omp_get_thread_num();
 #else
-        TILE *const tile = tiles;
+        const int thread = 0;
 #endif
-
+        TILE *const tile = tiles + (size_t)thread * STRIPE * STRIPE;
+        if (n_threads <= n_lanes) {
+            struct KIND(stripe) *const stripes = packed + thread * piece * n_stripes;
 #pragma omp for schedule(dynamic)
-        for (ptrdiff_t item = 0; item < n_lanes * n_stripes; item++) {
-            const ptrdiff_t lane = item / n_stripes, s = item % n_stripes, first = s * STRIPE;
-            const int width = d - first < STRIPE ? (int)(d - first) : STRIPE;
-            TOTAL *sums = (TOTAL *)totals->class_sums + lane * totals->n_classes * d;
-            for (ptrdiff_t c = lane; c < n_chunks; c += n_lanes) {
-                const ptrdiff_t begin = c * CHUNK;
-                const ptrdiff_t end = begin + CHUNK < job->n_rows ? begin + CHUNK : job->n_rows;
-                struct KIND(stripe) *stripe = stripes + c * n_stripes + s;
-                if (width == STRIPE) /* nearly always: loops of constant length */
-                    KIND(pack)(job, begin, end, first, STRIPE, sums, stripe);
-                else
-                    KIND(pack)(job, begin, end, first, width, sums, stripe);
-            }
-        }
-
+            for (int lane = 0; lane < n_lanes; lane++)
+                for (ptrdiff_t from = FROM(lane), to; from < FROM(lane + 1); from = to) {
+                    to = TO(lane, from);
+                    for (ptrdiff_t c = from; c < to; c++)
+                        for (ptrdiff_t s = 0; s < n_stripes; s++)
+                            KIND(pack_stripe)(job, totals, lane, c, s, stripes + (c - from) * n_stripes + s);
+                    for (ptrdiff_t item = 0; item < n_tiles; item++)
+                        KIND(multiply_tile)(totals->gram[lane], d, item, stripes, to - from, tile);
+                }
+        } else
+            for (ptrdiff_t done = 0; done < n_chunks / n_lanes + 1; done += piece) {
 #pragma omp for schedule(dynamic)
-        for (ptrdiff_t item = 0; item < n_lanes * n_tiles; item++) {
-            const ptrdiff_t lane = item / n_tiles;
-            ptrdiff_t left, right;
-            KIND(place)(item % n_tiles, n_stripes, &left, &right);
-            const ptrdiff_t i0 = left * STRIPE, j0 = right * STRIPE;
-            const int n_left = d - i0 < STRIPE ? (int)(d - i0) : STRIPE;
-            const int n_right = d - j0 < STRIPE ? (int)(d - j0) : STRIPE;
-
-            TOTAL *gram = (TOTAL *)totals->gram + (lane * d + i0) * d + j0;
-            ptrdiff_t held = 0; /* chunks in the tile */
-            memset(tile, 0, STRIPE * STRIPE * sizeof(TILE));
-            for (ptrdiff_t c = lane; c < n_chunks; c += n_lanes) {
-                const struct KIND(stripe) *chunk = stripes + c * n_stripes;
-                const int full = ++held == TILE_ROWS / CHUNK || c + n_lanes >= n_chunks;
-                KIND(multiply)(chunk + left, n_left, chunk + right, n_right, tile, full ? gram : NULL, d);
-                if (!full)
-                    continue;
-                for (int i = 0; i < n_left; i++)
-                    for (int j = left == right ? i : 0; j < n_right; j++) {
-                        gram[i * d + j] += tile[i * STRIPE + j];
-                        tile[i * STRIPE + j] = 0;
-                    }
-                held = 0;
+                for (ptrdiff_t item = 0; item < n_lanes * n_stripes; item++) {
+                    const int lane = (int)(item / n_stripes);
+                    const ptrdiff_t s = item % n_stripes, from = FROM(lane) + done;
+                    struct KIND(stripe) *const stripes = packed + lane * piece * n_stripes;
+                    for (ptrdiff_t c = from; c < TO(lane, from); c++)
+                        KIND(pack_stripe)(job, totals, lane, c, s, stripes + (c - from) * n_stripes + s);
+                }
+#pragma omp for schedule(dynamic)
+                for (ptrdiff_t item = 0; item < n_lanes * n_tiles; item++) {
+                    const int lane = (int)(item / n_tiles);
+                    const ptrdiff_t from = FROM(lane) + done;
+                    if (from < FROM(lane + 1))
+                        KIND(multiply_tile)(totals->gram[lane], d, item % n_tiles, packed + lane * piece * n_stripes,
+                                            TO(lane, from) - from, tile);
+                }
             }
-        }
     }
+#undef FROM
+#undef TO
 }
 
-enum { KIND(stripe_bytes) = sizeof(struct KIND(stripe)), KIND(chunk) = CHUNK };
+enum { KIND(stripe_bytes) = PIECE * sizeof(struct KIND(stripe)), KIND(piece_rows) = PIECE * CHUNK };
 
 #undef NAME
 #undef IN
@@ -334,7 +367,7 @@ enum { KIND(stripe_bytes) = sizeof(struct KIND(stripe)), KIND(chunk) = CHUNK };
 #undef COLUMN_SUMS
 #undef OFFSET
 #undef TILE
-#undef TILE_ROWS
+#undef PIECE
 #undef JOIN_
 #undef JOIN
 #undef KIND
@@ -345,5 +378,6 @@ enum { KIND(stripe_bytes) = sizeof(struct KIND(stripe)), KIND(chunk) = CHUNK };
 #undef PANEL_ROW_BYTES
 #undef QUAD_BYTES
 #undef QUAD_STEP
+#undef PACKED_ZERO
 #undef AHEAD
 #undef BAND

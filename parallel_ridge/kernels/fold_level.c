@@ -27,7 +27,7 @@
 #define INTEGER_VECTORS 2
 #endif
 
-/* float rows: products in float over one chunk only, double totals. A chunk's panel, 12 KiB of AVX2 vectors, and the
+/* float rows: sums in float over one piece only, chunk by chunk, double totals. A chunk's panel, 12 KiB of AVX2 vectors, and the
  * quads' panel beside it stay in the first-level cache. */
 #define NAME f32
 #define IN float
@@ -36,6 +36,8 @@
 #define VECTORS FLOAT_VECTORS
 #define TOTAL double
 #define CHUNK 128
+#define PIECE 4
+#define TILE PRODUCT
 #include "fold_kind.h"
 
 #define NAME f64
@@ -45,6 +47,7 @@
 #define VECTORS FLOAT_VECTORS
 #define TOTAL double
 #define CHUNK 128
+#define PIECE 4
 #include "fold_kind.h"
 
 #define NAME f64_int
@@ -54,10 +57,8 @@
 #define VECTORS FLOAT_VECTORS
 #define TOTAL int64_t
 #define CHUNK 128
+#define PIECE 4
 #include "fold_kind.h"
-
-/* Rows whose products of bytes, at most 255 * 255 each, sum to less than 2^31. */
-#define INTEGER_ROWS 32768
 
 #if defined(__AVX512BW__)
 #define PAIRS(s, a, b) ((s) + (__typeof__(s))_mm512_madd_epi16((__m512i)(a), (__m512i)(b)))
@@ -100,7 +101,8 @@ static inline void interleave_bytes(const void *rows, char *panel, char *quads, 
 #define PRODUCT int32_t
 #define VECTORS INTEGER_VECTORS
 #define CHUNK 512
-#define TILE_ROWS INTEGER_ROWS
+#define PIECE 4
+#define TILE PRODUCT
 #define MULTIPLY(s, a, b) ((__typeof__(s))_mm512_dpbusd_epi32((__m512i)(s), (__m512i)(a), (__m512i)(b)))
 #define INTERLEAVE interleave_bytes
 #define OFFSET 128
@@ -112,7 +114,8 @@ static inline void interleave_bytes(const void *rows, char *panel, char *quads, 
 #define PRODUCT int32_t
 #define VECTORS INTEGER_VECTORS
 #define CHUNK 512
-#define TILE_ROWS INTEGER_ROWS
+#define PIECE 4
+#define TILE PRODUCT
 #define MULTIPLY PAIRS
 #else
 /* Bytes in float: exact, since 256 rows of 255 * 255 stay below 2^24. */
@@ -120,6 +123,7 @@ static inline void interleave_bytes(const void *rows, char *panel, char *quads, 
 #define PRODUCT float
 #define VECTORS FLOAT_VECTORS
 #define CHUNK 256
+#define PIECE 8
 #endif
 #include "fold_kind.h"
 
@@ -132,7 +136,8 @@ static inline void interleave_bytes(const void *rows, char *panel, char *quads, 
 #define PRODUCT int32_t
 #define VECTORS INTEGER_VECTORS
 #define CHUNK 512
-#define TILE_ROWS INTEGER_ROWS
+#define PIECE 4
+#define TILE PRODUCT
 #define MULTIPLY(s, a, b) ((__typeof__(s))_mm512_dpbusd_epi32((__m512i)(s), (__m512i)(b), (__m512i)(a)))
 #define INTERLEAVE interleave_bytes
 #define OFFSET -128
@@ -143,13 +148,15 @@ static inline void interleave_bytes(const void *rows, char *panel, char *quads, 
 #define PRODUCT int32_t
 #define VECTORS INTEGER_VECTORS
 #define CHUNK 512
-#define TILE_ROWS INTEGER_ROWS
+#define PIECE 4
+#define TILE PRODUCT
 #define MULTIPLY PAIRS
 #else
 #define PACKED float
 #define PRODUCT float
 #define VECTORS FLOAT_VECTORS
 #define CHUNK 256
+#define PIECE 8
 #endif
 #include "fold_kind.h"
 
@@ -165,4 +172,4 @@ static inline void interleave_bytes(const void *rows, char *panel, char *quads, 
     }
 
 const struct fold_level JOIN(fold_level_, LEVEL, ) = {
-    .name = STRING(LEVEL), .fold = EACH(fold), .chunk = EACH(chunk), .stripe_bytes = EACH(stripe_bytes)};
+    .name = STRING(LEVEL), .fold = EACH(fold), .piece_rows = EACH(piece_rows), .stripe_bytes = EACH(stripe_bytes)};

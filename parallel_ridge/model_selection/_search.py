@@ -42,7 +42,7 @@ from parallel_ridge.solvers import (
     warn_caller,
 )
 from parallel_ridge.sources import Block, Source, Target
-from parallel_ridge.statistics import SufficientStatistics, as_float
+from parallel_ridge.statistics import SufficientStatistics
 
 # Decision values of all held-out rows that are kept at a time, in numbers.
 HELD_VALUES = 2**23
@@ -541,10 +541,10 @@ class Searcher:
         assert test is not None
         # About its means, so that nothing cancels.
         shift = test.shift + test.feature_sums / test.n_samples
-        test = test.reshift(np.rint(shift) if test.exact else shift)
+        test = test.reshift(np.rint(shift) if test.exact else shift, floats=True)
         targets = self._targets
         n = test.weight_sum
-        gram = as_float(test.gram)
+        gram = test.gram
         sums = test.feature_sums.astype(np.float64)
         cross = 2.0 * test.class_sums[targets].astype(np.float64) - sums
         coded = 2.0 * test.class_weights[targets] - n

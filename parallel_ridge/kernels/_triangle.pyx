@@ -1,0 +1,71 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
+"""Upper triangles of C-ordered square matrices, each number touched once and the GIL released.
+
+NumPy would pass over the memory several times, and over the half that means nothing too. Callers have
+checked shapes; nothing is checked again here.
+"""
+
+from libc.math cimport fabs
+from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memset
+
+ctypedef fused total:
+    double
+    int64_t
+
+
+def add(total[:, ::1] into, const total[:, ::1] other):
+    """Add a triangle to another in place."""
+    cdef Py_ssize_t i, j, d = into.shape[0]
+    with nogil:
+        for i in range(d):
+            for j in range(i, d):
+                into[i, j] += other[i, j]
+
+
+def move_shift(
+    const uint64_t[:, ::1] gram,
+    const uint64_t[::1] step,
+    const uint64_t[::1] sums,
+    uint64_t n_rows,
+    total[:, ::1] out,
+):
+    """A triangle of integers about a shift moved by `step`; `sums` are the features' before.
+
+    Unsigned, since sums on the way may wrap around: only the results must fit. `out` has zeros below,
+    unless it is the memory of `gram`.
+    """
+    cdef Py_ssize_t i, j, d = gram.shape[0]
+    cdef uint64_t left, right
+    if d == 0:
+        return
+    cdef bint in_place = <const void *> &gram[0, 0] == <const void *> &out[0, 0]
+    with nogil:
+        for i in range(d):
+            left = step[i]
+            right = sums[i] - n_rows * step[i]
+            if not in_place and i > 0:
+                memset(&out[i, 0], 0, i * sizeof(total))
+            for j in range(i, d):
+                out[i, j] = <total> <int64_t> (gram[i, j] - (left * sums[j] + right * step[j]))
+
+
+def scale(const double[:, ::1] matrix, const double[::1] factors, double[:, ::1] out, double[::1] norm):
+    """Scale rows and columns to a unit diagonal, perhaps in place.
+
+    Sums of magnitudes in each row of the whole symmetric matrix go to `norm`, which is zero before.
+    """
+    cdef Py_ssize_t i, j, d = matrix.shape[0]
+    cdef double factor, value, magnitudes
+    with nogil:
+        for i in range(d):
+            factor = factors[i]
+            magnitudes = 1.0
+            out[i, i] = 1.0
+            for j in range(i + 1, d):
+                value = matrix[i, j] * factor * factors[j]
+                out[i, j] = value
+                value = fabs(value)
+                norm[j] += value
+                magnitudes += value
+            norm[i] += magnitudes
