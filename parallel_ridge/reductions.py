@@ -27,7 +27,7 @@ BLOCK_PRODUCTS = 2**36
 BLOCK_BYTES = 12 * 2**20  # of rows, which may have to be copied together first
 LANE_BYTES = 24 * 2**20  # of Gram matrices, where there is more than one
 MAX_LANES = 16
-LARGE_BYTES = 2**22
+LARGE_PAGE = 2**21  # bytes
 # Columns that suffice for sparse rows to be shared out by columns, to the Gram matrix of one lane.
 CSR_STRIPED = 768
 # Integers up to here have products whose sums over a chunk of rows are exact in float64.
@@ -548,15 +548,16 @@ def _sum_triangles(grams: list[NDArray[Any]]) -> NDArray[Any]:
 def _zeros(shape: tuple[int, ...], dtype: np.dtype[Any] | type) -> NDArray[Any]:
     """Zeros that take memory where they are first written, by the thread that does, in large pages."""
     n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
-    if n_bytes < LARGE_BYTES or not hasattr(mmap, "MADV_HUGEPAGE"):
+    if n_bytes < LARGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
         return np.zeros(shape, dtype)
-    memory = mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    whole_pages = -(-n_bytes // LARGE_PAGE) * LARGE_PAGE
+    memory = mmap.mmap(-1, whole_pages, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     memory.madvise(mmap.MADV_HUGEPAGE)
-    return np.frombuffer(memory, dtype).reshape(shape)
+    return np.frombuffer(memory, dtype, math.prod(shape)).reshape(shape)
 
 
 def _aligned(n_bytes: int) -> NDArray[np.uint8]:
-    buffer = np.empty(n_bytes + 64, np.uint8)
+    buffer = _zeros((n_bytes + 64,), np.uint8)
     start = -buffer.ctypes.data % 64
     return buffer[start : start + n_bytes]
 
