@@ -37,6 +37,8 @@ SAMPLE_ROWS = 512
 # cache, and so few that OpenBLAS multiplies them by thin matrices in half the time.
 PRODUCT_ROWS = 64
 PRODUCT_VALUES = 2**17
+# Penalties from which on a few combine to all.
+MANY_PENALTIES = 32
 # Products that pay for one more thread: about the time it takes to wake one up.
 THREAD_PRODUCTS = 2**20
 # Sparse blocks with at least this part of their values go through the dense kernel, a block at a
@@ -856,6 +858,9 @@ class Decisions(Protocol):
 class PathDecisions:
     """Decision values of rows that weights have not seen.
 
+    Weights vary smoothly with the penalty: those of many penalties are combinations of a few, to
+    rounding, and so are their decision values.
+
     Parameters
     ----------
     coefs : ndarray of shape (p, t, d)
@@ -866,7 +871,11 @@ class PathDecisions:
     def __init__(self, coefs: NDArray[Any], intercepts: NDArray[Any]) -> None:
         self.shape = intercepts.shape
         p, t, d = coefs.shape
-        self.weights = np.ascontiguousarray(coefs.reshape(p * t, d).T)
+        few, self.combination = range(p), None
+        if p >= MANY_PENALTIES:
+            few, combination = _interpolation(coefs.reshape(p, t * d))
+            self.combination = combination.astype(coefs.dtype)
+        self.weights = np.ascontiguousarray(coefs[few].reshape(-1, d).T)
         self.intercepts = intercepts
 
     def __call__(self, block: Block) -> NDArray[Any]:
@@ -874,11 +883,33 @@ class PathDecisions:
         X = block.X
         if isinstance(X, np.ndarray):
             X = X.astype(np.result_type(X.dtype, self.weights.dtype), copy=False)
-        values: NDArray[Any] = (X @ self.weights).reshape(X.shape[0], *self.shape)
+        values: NDArray[Any] = (X @ self.weights).reshape(X.shape[0], -1, self.shape[1])
+        if self.combination is not None:
+            values = self.combination @ values
         if not np.isfinite(values).all():
             raise_not_finite(block)
         values += self.intercepts
         return values
+
+
+def _interpolation(rows: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """A few of the rows, and the combinations of them that all rows are, each to its rounding.
+
+    References
+    ----------
+    Cheng, Gimbutas, Martinsson and Rokhlin (2005), On the compression of low rank matrices,
+    doi:10.1137/030602678: the interpolative decomposition, by a QR with pivots.
+    """
+    lengths = np.linalg.norm(rows, axis=1)
+    lengths[lengths == 0.0] = 1.0
+    scaled = (rows / lengths[:, None]).astype(np.float64)
+    R, order = scipy.linalg.qr(scaled.T, mode="r", pivoting=True, check_finite=False)
+    sizes = np.abs(R.diagonal())
+    rank = max(1, int((sizes > np.finfo(rows.dtype).eps * sizes[0]).sum()))
+    combination = np.empty((len(rows), rank))
+    combination[order[:rank]] = np.eye(rank)
+    combination[order[rank:]] = scipy.linalg.solve_triangular(R[:rank, :rank], R[:rank, rank:]).T
+    return order[:rank], combination * lengths[:, None] / lengths[order[:rank]]
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,10 @@ from parallel_ridge.reductions import (
 from parallel_ridge.sources import Block, Source, Target
 from parallel_ridge.statistics import SufficientStatistics
 
+# Features up to which a Cholesky factorisation, some ms, has one thread.
 FEATURES_ONE_THREAD = 1500
+# Penalties too small for an eigendecomposition, beyond which singular values cost less than a Cholesky each.
+FACTOR_PAYS = 10
 EPSILON = np.finfo(np.float64).eps
 # What is left of a constant column's variance, relative to its squares, after long plain sums.
 SUM_NOISE = 1e-12
@@ -445,7 +448,7 @@ class NormalEquations:
         values[values <= len(values) * EPSILON * values.max(initial=0.0)] = 0.0
         return self._spectrum(values, 0.0, vectors)
 
-    def spectrum_of_factor(self, alpha: float) -> Spectrum:
+    def spectrum_of_factor(self, alpha: float, limit: float | None = None) -> Spectrum:
         """Axes by singular values of the Cholesky factor, for penalties from ``alpha`` up.
 
         The error of small values is relative to the root of the condition number: some two times
@@ -454,14 +457,14 @@ class NormalEquations:
         Raises
         ------
         IllConditioned
-            If the condition number after scaling exceeds `search_limit`.
+            If the condition number after scaling exceeds ``limit`` (`search_limit`, when None).
 
         References
         ----------
         Demmel and Veselic (1992), Jacobi's method is more accurate than QR, doi:10.1137/0613074,
         for the Cholesky factor as the start.
         """
-        factor = self.factorise(alpha, False, self.search_limit)
+        factor = self.factorise(alpha, False, self.search_limit if limit is None else limit)
         varies = ~self.constant
         root = np.sqrt(self.penalties[varies])
         lower = np.tril(factor.lower)[np.ix_(varies, varies)]
@@ -481,7 +484,8 @@ class NormalEquations:
         """Weights for each of several penalties, and the solver that gave them.
 
         One eigendecomposition serves many penalties; small ones, for which it is not accurate
-        enough, get a Cholesky each, as do few penalties.
+        enough, get a Cholesky each, as do few penalties. Where these would be many, singular values
+        of one Cholesky factor serve all.
 
         Raises
         ------
@@ -491,6 +495,10 @@ class NormalEquations:
         limit = self.limit if limit is None else limit
         spectrum = None
         if solver == "eigen" or (solver == "auto" and len(alphas) > eigen_pays(len(self.gram))):
+            bounds = [self.condition_bound(alpha) for alpha in alphas]
+            if sum(bound > limit for bound in bounds) > FACTOR_PAYS and max(bounds) <= limit**2:
+                with suppress(IllConditioned):
+                    return self.spectrum_of_factor(min(alphas), limit).weights(alphas), "eigen"
             spectrum = self.spectrum()
         conditions = [spectrum.condition(alpha) if spectrum else np.inf for alpha in alphas]
         if solver == "eigen" and max(conditions) > limit:

@@ -607,7 +607,7 @@ def test_values_too_large_for_their_sums_are_refused():
 
 def fold_dense(X, labels, n_classes=3, n_lanes=1, n_threads=1, shift=None, weights=None, into=None):
     """Sums over the lanes, from a workspace that was full of something else."""
-    n, d = X.shape
+    d = X.shape[1]
     exact = X.dtype.kind in "ui"
     totals = np.int64 if exact else np.float64
     grams, class_sums = into or (

@@ -59,6 +59,8 @@ from parallel_ridge import (
     OpenMPBackend,
     ParallelRidgeClassifier,
     ParallelRidgeClassifierCV,
+    SufficientStatistics,
+    solvers,
 )
 from parallel_ridge.reductions import StatisticsReduction
 
@@ -1620,3 +1622,39 @@ def test_many_test_sets_do_not_make_blocks_heavy():
         tracemalloc.stop()
     # A table of counts for each (fold, penalty) is 0.1 MB; blocks times folds of them were 100 MB.
     assert peaks[1] < peaks[0] + 3 * 30 * 9 * 40 * 40 * 8
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8"])
+@pytest.mark.parametrize("cv", [None, 3])
+@pytest.mark.parametrize("scoring", ["accuracy", "neg_mean_squared_error"])
+def test_many_penalties_score_as_few_do(scoring, cv, dtype):
+    # Beyond some number decision values are combined from those of a few penalties.
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 40, (150, 12)).astype(dtype)
+    X[:, -1] = X[:, 0]  # and small penalties have a singular system
+    y = (X[:, :3] - 20.0 + 9 * rng.normal(size=(150, 3))).argmax(axis=1)
+    alphas = np.logspace(-7, 7, 120)
+
+    def scores(some):
+        model = ParallelRidgeClassifierCV(some, cv=cv, scoring=scoring, store_cv_results=cv is None)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the best of a few may be at an end
+            return model.fit(X, y).cv_results_["mean_test_score"]
+
+    some = np.arange(0, 120, 17)
+    rtol = {"rtol": 1e-5 if dtype == "float32" else 1e-9}
+    assert_allclose(scores(alphas)[some], scores(alphas[some]), **rtol)
+
+
+def test_penalties_too_small_for_an_eigendecomposition_share_one_factor():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 8)) * 10.0 ** np.arange(8)  # columns that only scaling makes alike
+    statistics = SufficientStatistics.from_data(X, rng.integers(0, 3, 300))
+    system = solvers.NormalEquations(statistics, solvers.Problem())
+    alphas = np.logspace(-3, 3, 30)
+    path, solver = system.path(alphas, limit=system.search_limit)
+    assert solver == "eigen"
+    assert system.spectrum().condition(alphas.min()) > system.search_limit
+    for alpha, weights in zip(alphas, path, strict=True):
+        reference = system.solve_cholesky(alpha)
+        assert_allclose(weights.coef * X.std(axis=0), reference.coef * X.std(axis=0), atol=1e-7)

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from parallel_ridge import OpenMPBackend, SufficientStatistics
+from parallel_ridge.kernels import _triangle
 from parallel_ridge.reductions import GroupedReduction, StatisticsReduction
 from parallel_ridge.sources import as_source
 
@@ -996,3 +997,26 @@ def test_a_fold_of_groups_is_a_fold_of_each(dtype, sparse):
             for g in range(n):
                 rows = np.flatnonzero(number == g)
                 assert values[g] == OpenMPBackend(1).fold(reduction, source.take(rows))
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_an_exact_gram_rounds_to_float64_as_it_moves(overwrite):
+    some = of(make_table(9, dtype="uint8"))
+    shift = np.arange(float(some.n_features))
+    expected = some.reshift(shift)
+    moved = snapshot(some).reshift(shift, overwrite=overwrite, floats=True)
+    assert moved.gram.dtype == np.float64
+    assert_array_equal(moved.gram, expected.gram)  # and zeros below the diagonal
+    assert_array_equal(moved.feature_sums, expected.feature_sums)
+
+
+def test_triangles_scale_to_a_unit_diagonal():
+    A = np.triu(np.random.default_rng(0).normal(size=(9, 9)))
+    A[np.diag_indices(9)] = np.arange(1.0, 10)
+    factors, norm = 1 / np.sqrt(A.diagonal()), np.zeros(9)
+    whole = (A + np.triu(A, 1).T) * factors * factors[:, None]
+    for out in (np.zeros((9, 9)), A):
+        norm[:] = 0
+        _triangle.scale(A, factors, out, norm)
+        assert_allclose(out, np.triu(whole), rtol=1e-14, atol=1e-15)
+        assert_allclose(norm, np.abs(whole).sum(axis=0), rtol=1e-14)
