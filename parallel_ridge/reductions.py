@@ -871,11 +871,11 @@ class PathDecisions:
     def __init__(self, coefs: NDArray[Any], intercepts: NDArray[Any]) -> None:
         self.shape = intercepts.shape
         p, t, d = coefs.shape
-        few, self.combination = range(p), None
+        self.combination: NDArray[Any] | None = None
         if p >= MANY_PENALTIES:
             few, combination = _interpolation(coefs.reshape(p, t * d))
-            self.combination = combination.astype(coefs.dtype)
-        self.weights = np.ascontiguousarray(coefs[few].reshape(-1, d).T)
+            self.combination, coefs = combination.astype(coefs.dtype), coefs[few]
+        self.weights = np.ascontiguousarray(coefs.reshape(-1, d).T)
         self.intercepts = intercepts
 
     def __call__(self, block: Block) -> NDArray[Any]:

@@ -34,7 +34,8 @@ from parallel_ridge.statistics import SufficientStatistics
 
 # Features up to which a Cholesky factorisation, some ms, has one thread.
 FEATURES_ONE_THREAD = 1500
-# Penalties too small for an eigendecomposition, beyond which singular values cost less than a Cholesky each.
+# Penalties too small for an eigendecomposition beyond which singular values cost less than a Cholesky
+# for each.
 FACTOR_PAYS = 10
 EPSILON = np.finfo(np.float64).eps
 # What is left of a constant column's variance, relative to its squares, after long plain sums.
@@ -47,7 +48,7 @@ CONDITION_LIMIT = 2e7
 FLOAT32_LIMIT = 1e-2 * 2.0**24 / 128**0.5
 # Parts of these limits from which on passes over the rows, or exact sums, mend what was lost: exact sums
 # have lost nothing themselves, and a pass over float32 rows costs a third of their fold.
-REFINE_FROM = {"float64": 0.01, "float32": 1.0, "exact": 0.25}
+REFINE_FROM = {"float64": 0.2, "float32": 1.0, "exact": 0.25}
 # Up to here a Cholesky factor still corrects its own solution: each step of `refine` leaves the
 # condition number times EPSILON, and what the sums have lost, of the error before it.
 REFINE_LIMIT = 1e13
