@@ -75,7 +75,7 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
           20,000 (for sparse rows: where d does).
 
         ``"cholesky"`` refines its solution, by exact sums of integers or by passes over the rows,
-        where the condition number exceeds 2e5 (integers: 5e6; n float32 rows: 15,000 times the root of
+        where the condition number exceeds 4e6 (integers: 5e6; n float32 rows: 15,000 times the root of
         n) or where centring has lost digits. Where that is not enough (beyond 1e13), and for
         ``"eigen"`` and ``"dual"`` beyond 2e7, there is an
         :class:`~parallel_ridge.IllConditionedWarning`, and ``"svd"`` takes over.
