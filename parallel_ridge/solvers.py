@@ -44,7 +44,7 @@ SUM_NOISE = 1e-12
 # systems made to be bad, the error was up to some ten times the condition number times EPSILON.
 CONDITION_LIMIT = 2e7
 # Of sums of float32 products, times the root of the number of rows, over which rounding errors average
-# out: 2^-24 a term, in sums of 128, and a hundredth of the weights.
+# out: 2^-24 a term, in sums of 128 (four of which are added), and a hundredth of the weights.
 FLOAT32_LIMIT = 1e-2 * 2.0**24 / 128**0.5
 # Parts of these limits from which on passes over the rows, or exact sums, mend what was lost: exact sums
 # have lost nothing themselves, and a pass over float32 rows costs a third of their fold.

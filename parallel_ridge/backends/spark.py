@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 import pickle
 import shutil
@@ -43,8 +44,8 @@ INSTALL = (
     "environment archive (see docs/spark.md), and PYSPARK_PYTHON"
 )
 STOPPED = "The Spark session has been stopped: make a new one, and the DataFrame anew from it."
-# Under Spark Connect the number of partitions is not known: each round of merging leaves this many.
-MERGED = 8
+# Results of a DataFrame's partitions that the driver merges as fast as one more round of tasks would.
+MERGED = 16
 # Errors that another attempt at the same rows would meet again.
 LASTING = (ValueError, TypeError, ArithmeticError, IndexError, KeyError)
 
@@ -66,8 +67,8 @@ class SparkBackend(Backend):
         Where arrays are spread to, and solves run; None: that of the data, else the active one, else
         a new one. Sessions of Spark Connect too. Not pickled.
     depth : int, default=2
-        Levels of the tree that merges the partitions' results (`RDD.treeAggregate`). A merging task
-        holds the ``depth``-th root of the number of partitions of them.
+        Levels of the tree that merges the partitions' results, by `RDD.treeAggregate` those of an RDD
+        and by the like for a DataFrame: 2 is one round of merging before the driver's, 1 is none.
     features : str or sequence of str, default=None
         Columns of a DataFrame that hold the features: one of whole rows (`VectorUDT`, array of
         numbers, or binary: a byte a feature), or many of numbers. None: the one column of whole
@@ -122,14 +123,20 @@ class SparkBackend(Backend):
         task = _Task(reduction, reader, self.n_jobs)
         with clear_errors():
             if is_connect(session):
-                partials = _merged_by_frames(rows, task, self.depth)
+                rounds = _rounds(None, self.depth)
+                partials = _tree_of_frames(rows, task, rounds)
             else:
                 # A broadcast goes once to each executor, and not with every task.
                 shared = session.sparkContext.broadcast(task)
                 try:
-                    partials = _results(rows, shared).treeAggregate(
-                        Partials([]), add, add, self.depth
-                    )
+                    if is_rdd(rows):
+                        results = rows.mapPartitionsWithIndex(
+                            lambda index, items: [Partials([(index, shared.value(index, items))])]
+                        )
+                        partials = results.treeAggregate(Partials([]), add, add, self.depth)
+                    else:
+                        rounds = _rounds(_n_partitions(rows), self.depth)
+                        partials = _tree_of_frames(rows, lambda *some: shared.value(*some), rounds)
                 finally:
                     shared.unpersist()
         return _checked(partials.total(), reduction)
@@ -502,28 +509,29 @@ def task_threads() -> int:
     return 1 if context is None else max(1, context.cpus())
 
 
-def _results(rows: Any, task: Any) -> Any:
-    """RDD of the partitions' results."""
-    if not hasattr(rows, "mapInArrow"):
-        return rows.mapPartitionsWithIndex(
-            lambda index, items: [Partials([(index, task.value(index, items))])]
-        )
-    frame = rows.mapInArrow(_in_arrow(task, unpacked=True), "partition int, value binary")
-    return frame.rdd.map(lambda row: Partials([(row[0], bytes(row[1]))]))
+def _rounds(n_partitions: int | None, depth: int) -> list[int]:
+    """Numbers of merging tasks, round by round: those of `RDD.treeAggregate`, but for few results."""
+    if n_partitions is None:
+        return [(MERGED // 2) ** level for level in reversed(range(1, depth))]
+    scale = max(math.ceil(n_partitions ** (1 / depth)), 2)
+    rounds = []
+    while n_partitions > max(MERGED, scale + math.ceil(n_partitions / scale)):
+        n_partitions //= scale
+        rounds.append(n_partitions)
+    return rounds
 
 
-def _in_arrow(task: Any, unpacked: bool = False) -> Callable[[Iterator[Any]], Iterator[Any]]:
-    """The function of `mapInArrow`: a batch of one row, with the number and result of a partition."""
-
-    def results(batches: Iterator[Any]) -> Iterator[Any]:
-        import pyarrow as pa
-        from pyspark import TaskContext
-
-        context = TaskContext.get()
-        index = context.partitionId() if context else 0
-        yield _row(pa, index, (task.value if unpacked else task)(index, batches))
-
-    return results
+def _n_partitions(rows: Any) -> int | None:
+    """Partitions of a DataFrame; None where only running a shuffle would tell."""
+    query = rows._jdf.queryExecution()
+    plan = query.executedPlan()
+    nodes = [plan.inputPlan() if plan.nodeName() == "AdaptiveSparkPlan" else plan]
+    for node in nodes:
+        if "Exchange" in node.nodeName():
+            return None
+        children = node.children()
+        nodes.extend(children.apply(i) for i in range(children.size()))
+    return int(query.toRdd().getNumPartitions())
 
 
 def _row(pa: Any, index: int, value: bytes) -> Any:
@@ -536,12 +544,25 @@ def _items(batches: Iterable[Any]) -> Iterator[tuple[int, bytes]]:
         yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 
-def _merged_by_frames(rows: Any, task: _Task, depth: int) -> Partials:
-    """Results of a DataFrame's partitions without RDDs: each round of merging is one more shuffle."""
+def _tree_of_frames(
+    rows: Any, task: Callable[[int, Iterable[Any]], bytes], rounds: Sequence[int]
+) -> Partials:
+    """The results of a DataFrame's partitions, merged in rounds of these many tasks.
+
+    What `RDD.treeAggregate` does, by DataFrames, so that results travel as Arrow: through an RDD a
+    task takes some 40 ms more (two sockets that wait for each other), and its result two more copies.
+    """
     from pyspark.sql import functions as F
 
     schema = "partition int, value binary"
-    frame = rows.mapInArrow(_in_arrow(task), schema)
+
+    def fold(batches: Iterator[Any]) -> Iterator[Any]:
+        import pyarrow as pa
+        from pyspark import TaskContext
+
+        context = TaskContext.get()
+        index = context.partitionId() if context else 0
+        yield _row(pa, index, task(index, batches))
 
     def merge(batches: Iterator[Any]) -> Iterator[Any]:
         import pyarrow as pa
@@ -551,10 +572,10 @@ def _merged_by_frames(rows: Any, task: _Task, depth: int) -> Partials:
             first = min(index for index, _ in parts.parts)
             yield _row(pa, first, pickle.dumps(parts.total(), 5))
 
-    for level in reversed(range(1, depth)):
-        n = MERGED**level
-        key = F.pmod(F.col("partition"), F.lit(n))
-        frame = frame.repartition(n, key).mapInArrow(merge, schema)
+    frame = rows.mapInArrow(fold, schema)
+    for n_tasks in rounds:
+        key = F.pmod(F.col("partition"), F.lit(n_tasks))
+        frame = frame.repartition(n_tasks, key).mapInArrow(merge, schema)
     return Partials([(row[0], bytes(row[1])) for row in frame.collect()])
 
 
