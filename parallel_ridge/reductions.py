@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import mmap
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, Self, TypeVar
 
@@ -20,8 +21,8 @@ from parallel_ridge.kernels import _fold, _triangle
 from parallel_ridge.sources import Block, Labels, Source, Target
 from parallel_ridge.statistics import SufficientStatistics
 
-# Rows of a block: enough to amortise its call (tens of microseconds), and never more than about a
-# second of work, so that Ctrl-C is heard.
+# Rows of a block: enough to amortise its call (tens of microseconds), and not more than about a second
+# of work for two cores with AVX-512, so that Ctrl-C is heard.
 BLOCK_ROWS = 2048
 BLOCK_PRODUCTS = 2**36
 BLOCK_BYTES = 12 * 2**20  # of rows, which may have to be copied together first
@@ -353,11 +354,14 @@ class StatisticsReduction:
         # A thread that would have less to do costs more than it brings.
         work = block.X.shape[0] * self.n_features**2 // 2
         n_threads = max(1, min(total.n_threads, work // THREAD_PRODUCTS))
+        scattered = self.sparse and X.nnz < DENSE_FROM * X.shape[0] * self.n_features
         n_lanes = max(1, min(len(total.class_sums), block.X.shape[0] // self.lane_rows))
+        if scattered:
+            n_lanes = min(n_lanes, max(1, CSR_STRIPED // self.n_features))
         while len(total.grams) < n_lanes:
             total.grams.append(_zeros(total.grams[0].shape, total.grams[0].dtype))
         grams = total.grams[:n_lanes]
-        if self.sparse and X.nnz < DENSE_FROM * X.shape[0] * self.n_features:
+        if scattered:
             _fold.fold_csr(
                 X.indptr,
                 X.indices,
@@ -366,7 +370,7 @@ class StatisticsReduction:
                 weights,
                 codes,
                 indptr,
-                grams[: max(1, CSR_STRIPED // self.n_features)],
+                grams,
                 total.class_sums,
                 n_threads,
             )
@@ -554,7 +558,8 @@ def _zeros(shape: tuple[int, ...], dtype: np.dtype[Any] | type) -> NDArray[Any]:
         return np.zeros(shape, dtype)
     whole_pages = -(-n_bytes // LARGE_PAGE) * LARGE_PAGE
     memory = mmap.mmap(-1, whole_pages, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    memory.madvise(mmap.MADV_HUGEPAGE)
+    with suppress(OSError):  # a kernel without them
+        memory.madvise(mmap.MADV_HUGEPAGE)
     return np.frombuffer(memory, dtype, math.prod(shape)).reshape(shape)
 
 
@@ -872,9 +877,10 @@ class PathDecisions:
         self.shape = intercepts.shape
         p, t, d = coefs.shape
         self.combination: NDArray[Any] | None = None
-        if p >= MANY_PENALTIES:
+        if p >= MANY_PENALTIES and coefs.any():
             few, combination = _interpolation(coefs.reshape(p, t * d))
-            self.combination, coefs = combination.astype(coefs.dtype), coefs[few]
+            if len(few) * (d + p) < p * d:
+                self.combination, coefs = combination.astype(coefs.dtype), coefs[few]
         self.weights = np.ascontiguousarray(coefs.reshape(-1, d).T)
         self.intercepts = intercepts
 
@@ -893,7 +899,7 @@ class PathDecisions:
 
 
 def _interpolation(rows: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """A few of the rows, and the combinations of them that all rows are, each to its rounding.
+    """A few of the rows, not all zero, and the combinations of them that all are, to rounding.
 
     References
     ----------
@@ -905,7 +911,7 @@ def _interpolation(rows: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.flo
     scaled = (rows / lengths[:, None]).astype(np.float64)
     R, order = scipy.linalg.qr(scaled.T, mode="r", pivoting=True, check_finite=False)
     sizes = np.abs(R.diagonal())
-    rank = max(1, int((sizes > np.finfo(rows.dtype).eps * sizes[0]).sum()))
+    rank = int((sizes > np.finfo(rows.dtype).eps * sizes[0]).sum())
     combination = np.empty((len(rows), rank))
     combination[order[:rank]] = np.eye(rank)
     combination[order[rank:]] = scipy.linalg.solve_triangular(R[:rank, :rank], R[:rank, rank:]).T

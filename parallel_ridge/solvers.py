@@ -32,8 +32,8 @@ from parallel_ridge.reductions import (
 from parallel_ridge.sources import Block, Source, Target
 from parallel_ridge.statistics import SufficientStatistics
 
-# Features up to which a Cholesky factorisation, some ms, has one thread.
-FEATURES_ONE_THREAD = 1500
+# Features up to which a Cholesky factorisation, some 10 ms, has one thread.
+FEATURES_ONE_THREAD = 1000
 # Penalties too small for an eigendecomposition beyond which singular values cost less than a Cholesky
 # for each.
 FACTOR_PAYS = 10
@@ -44,7 +44,8 @@ SUM_NOISE = 1e-12
 # systems made to be bad, the error was up to some ten times the condition number times EPSILON.
 CONDITION_LIMIT = 2e7
 # Of sums of float32 products, times the root of the number of rows, over which rounding errors average
-# out: 2^-24 a term, in sums of 128 (four of which are added), and a hundredth of the weights.
+# out: 2^-24 a term, in sums of 128 (of which four are added, or sixteen of many features); a hundredth
+# of the weights may go.
 FLOAT32_LIMIT = 1e-2 * 2.0**24 / 128**0.5
 # Parts of these limits from which on passes over the rows, or exact sums, mend what was lost: exact sums
 # have lost nothing themselves, and a pass over float32 rows costs a third of their fold.
@@ -624,12 +625,12 @@ def solve_refined(
         system = NormalEquations(statistics, problem, overwrite and not statistics.exact)
         factor = system.factorise(alpha, True, REFINE_LIMIT)
         coef = factor.solve(system.rhs)
-    if factor.condition <= system.refine_from and system.loss <= LARGEST_LOSS:
-        return factor.weights(coef), None
-    residual = exact_residual(statistics, factor) if statistics.exact else None
-    if residual is None:
-        return factor.weights(coef), factor
-    return refine(factor, coef, residual), None
+        if factor.condition <= system.refine_from and system.loss <= LARGEST_LOSS:
+            return factor.weights(coef), None
+        residual = exact_residual(statistics, factor) if statistics.exact else None
+        if residual is None:
+            return factor.weights(coef), factor
+        return refine(factor, coef, residual), None
 
 
 def solve_path(

@@ -341,7 +341,7 @@ class SufficientStatistics:
         if not np.isfinite(shift).all():
             raise ValueError("shift must be finite.")
         move = shift - self.shift
-        if not move.any() and not (floats and self.exact):
+        if not (move.any() or (floats and self.exact and move.size)):
             return self if overwrite else self.copy()
         squares = self.gram.diagonal() + move * (self.n_samples * move - 2.0 * self.feature_sums)
         fits = max(np.abs(move).max(), (squares.max() / 2**31)) < 2**31

@@ -799,3 +799,24 @@ def test_the_streaming_example_learns_from_each_batch(spark, digits, tmp_path):
     same = ParallelRidgeClassifier().fit(X, y)
     np.testing.assert_array_equal(model.coef_, same.coef_)
     assert model.statistics_.n_samples == len(y)
+
+
+@pytest.mark.parametrize(
+    ("n", "depth", "rounds"),
+    [
+        (0, 2, []),
+        (1, 1, []),
+        (16, 2, []),
+        (17, 2, [3]),
+        (200, 1, []),
+        (200, 2, [13]),
+        (2000, 3, [153, 11]),
+        (16, 3, [5]),
+        (None, 3, [64, 8]),
+        (None, 1, []),
+    ],
+)
+def test_rounds_of_merging(n, depth, rounds):
+    from parallel_ridge.backends.spark import _rounds
+
+    assert _rounds(n, depth) == rounds

@@ -45,7 +45,9 @@ INSTALL = (
 )
 STOPPED = "The Spark session has been stopped: make a new one, and the DataFrame anew from it."
 # Results of a DataFrame's partitions that the driver merges as fast as one more round of tasks would.
-MERGED = 16
+FEW = 16
+# Under Spark Connect the number of partitions is not known: the last round has this many tasks.
+UNKNOWN = 8
 # Errors that another attempt at the same rows would meet again.
 LASTING = (ValueError, TypeError, ArithmeticError, IndexError, KeyError)
 
@@ -68,7 +70,8 @@ class SparkBackend(Backend):
         a new one. Sessions of Spark Connect too. Not pickled.
     depth : int, default=2
         Levels of the tree that merges the partitions' results, by `RDD.treeAggregate` those of an RDD
-        and by the like for a DataFrame: 2 is one round of merging before the driver's, 1 is none.
+        and by the like for a DataFrame: 2 is one round of merging before the driver's, 1 is none. Up
+        to 16 results of a DataFrame go straight to the driver unless ``depth`` is greater than 2.
     features : str or sequence of str, default=None
         Columns of a DataFrame that hold the features: one of whole rows (`VectorUDT`, array of
         numbers, or binary: a byte a feature), or many of numbers. None: the one column of whole
@@ -512,26 +515,25 @@ def task_threads() -> int:
 def _rounds(n_partitions: int | None, depth: int) -> list[int]:
     """Numbers of merging tasks, round by round: those of `RDD.treeAggregate`, but for few results."""
     if n_partitions is None:
-        return [(MERGED // 2) ** level for level in reversed(range(1, depth))]
+        return [UNKNOWN**level for level in reversed(range(1, depth))]
+    few = FEW if depth <= 2 else 0
     scale = max(math.ceil(n_partitions ** (1 / depth)), 2)
     rounds = []
-    while n_partitions > max(MERGED, scale + math.ceil(n_partitions / scale)):
+    while n_partitions > max(few, scale + math.ceil(n_partitions / scale)):
         n_partitions //= scale
         rounds.append(n_partitions)
     return rounds
 
 
-def _n_partitions(rows: Any) -> int | None:
-    """Partitions of a DataFrame; None where only running a shuffle would tell."""
+def _n_partitions(rows: Any) -> int:
+    """Partitions of a DataFrame, at most; nothing that makes its rows runs."""
     query = rows._jdf.queryExecution()
     plan = query.executedPlan()
-    nodes = [plan.inputPlan() if plan.nodeName() == "AdaptiveSparkPlan" else plan]
-    for node in nodes:
-        if "Exchange" in node.nodeName():
-            return None
-        children = node.children()
-        nodes.extend(children.apply(i) for i in range(children.size()))
-    return int(query.toRdd().getNumPartitions())
+    if plan.nodeName() == "AdaptiveSparkPlan":
+        plan = plan.inputPlan()
+    planned = int(plan.outputPartitioning().numPartitions())
+    # Of files and caches, which need no shuffle, the plan does not tell.
+    return planned or int(query.toRdd().getNumPartitions())
 
 
 def _row(pa: Any, index: int, value: bytes) -> Any:

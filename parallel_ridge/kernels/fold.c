@@ -38,7 +38,7 @@ const struct fold_level *const *fold_levels(void)
 size_t fold_workspace(const struct fold_level *level, enum fold_kind kind, ptrdiff_t n_columns, int n_lanes,
                       int n_threads)
 {
-    const size_t n_places = (size_t)(n_threads < n_lanes ? n_threads : n_lanes);
+    const size_t n_places = (size_t)(OWNED(n_lanes, n_threads) ? n_threads : n_lanes);
     const size_t n_stripes = (size_t)((n_columns + STRIPE - 1) / STRIPE);
     return n_places * LONGER(n_columns) * n_stripes * level->stripe_bytes[kind] +
            (size_t)n_threads * STRIPE * STRIPE * sizeof(double);

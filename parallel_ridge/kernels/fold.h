@@ -2,9 +2,9 @@
  *
  * A *chunk* is a fixed number of consecutive rows; *lanes* share them out evenly, and every lane has totals of its own.
  * A *stripe* is STRIPE columns, a *tile* a pair of stripes.  A *piece*, some of a lane's chunks, is packed, stripe by
- * stripe, and then multiplied, tile by tile.  A lane is the work of one thread where there are no more threads than
- * lanes: then no thread reads what another has written, which would come slowly from cores that share no cache.  More
- * threads than lanes share out the stripes and the tiles of all lanes.  Each number of the totals is written in the
+ * stripe, and then multiplied, tile by tile.  A lane is the work of one thread where threads have as many lanes each:
+ * then no thread reads what another has written, which would come slowly from cores that share no cache.  Other numbers
+ * of threads share out the stripes and the tiles of all lanes.  Each number of the totals is written in the
  * order of the rows in either case, so the result does not depend on the number of threads.
  */
 #ifndef PARALLEL_RIDGE_FOLD_H
@@ -16,6 +16,9 @@
 #define STRIPE 96    /* a multiple of every panel width below and of QUAD */
 #define QUAD 4       /* columns that meet a whole panel in one micro-tile */
 #define MAX_LANES 16
+
+/* Whether each lane is the work of one thread. */
+#define OWNED(n_lanes, n_threads) ((n_lanes) % (n_threads) == 0)
 
 /* Where the Gram matrix does not stay in a cache, pieces are longer: a tile goes there at the end of each. */
 #define LONGER(n_columns) ((n_columns) < 1536 ? 1 : 4)

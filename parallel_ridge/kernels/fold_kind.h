@@ -302,7 +302,7 @@ static void KIND(fold)(const struct fold_rows *job, const struct fold_totals *to
 {
     const ptrdiff_t d = job->n_columns, n_stripes = (d + STRIPE - 1) / STRIPE, n_tiles = n_stripes * (n_stripes + 1) / 2;
     const ptrdiff_t n_chunks = (job->n_rows + CHUNK - 1) / CHUNK;
-    const int n_lanes = totals->n_lanes, n_places = n_threads < n_lanes ? n_threads : n_lanes;
+    const int n_lanes = totals->n_lanes, n_places = OWNED(n_lanes, n_threads) ? n_threads : n_lanes;
     const ptrdiff_t piece = PIECE * LONGER(d);
     struct KIND(stripe) *const packed = workspace; /* (n_places, piece, n_stripes) */
     TILE *const tiles = (TILE *)(packed + n_places * piece * n_stripes);
@@ -317,7 +317,7 @@ static void KIND(fold)(const struct fold_rows *job, const struct fold_totals *to
         const int thread = 0;
 #endif
         TILE *const tile = tiles + (size_t)thread * STRIPE * STRIPE;
-        if (n_threads <= n_lanes) {
+        if (OWNED(n_lanes, n_threads)) {
             struct KIND(stripe) *const stripes = packed + thread * piece * n_stripes;
 #pragma omp for schedule(dynamic)
             for (int lane = 0; lane < n_lanes; lane++)
