@@ -287,8 +287,8 @@ def spark_search(options: Options) -> Iterator[Comparison]:
 
     Thirteen penalties and five folds on the 60,000 training images in bytes. Below, 13 models
     without folds: the fold of this library, whose results merge by a tree (those of a DataFrame in the
-    rounds of `treeAggregate`; four, as here, go straight to the driver), against two variants of the study
-    (Clements, Cusworth and Maasakkers, 2017) made with parts of this library. *Inner loop*: blocks
+    rounds of `treeAggregate`; four, as here, go straight to the driver), against two variants of the
+    study (Clements, Cusworth and Maasakkers, 2017) made with parts of this library. *Inner loop*: blocks
     of rows are mapped to their statistics, which a flat `reduce` brings to the driver; the models follow
     one by one. *Outer loop*: each task has all rows, and fits the models of its penalties.
     """
