@@ -808,7 +808,7 @@ class _Rows:
 
     def products(self) -> NDArray[np.float64]:
         """Products of all pairs of rows, upper triangle; ``n^2 d / 2`` multiplications."""
-        K = np.empty((len(self), len(self)))
+        K = np.zeros((len(self), len(self)))  # below too: what is there is multiplied
         if self.sparse:
             X = sp.vstack([block.X for block in self.blocks], format="csr").astype(np.float64)
             X = X @ sp.diags_array(self.inverse)
