@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -44,7 +45,7 @@ class Groups:
 
 
 @dataclass(frozen=True)
-class Reader:
+class Reader(ABC):
     """What the rows of a partition mean; those that read a format say how they are stored.
 
     Attributes
@@ -86,6 +87,7 @@ class Reader:
             else:
                 yield from self._by_group(whole, groups)
 
+    @abstractmethod
     def read(self, item: Any, start: int) -> tuple[Any, Labels, Target, Any, Any]:
         """Features, labels, the classes among them, weights or None, and groups or None.
 
@@ -94,7 +96,6 @@ class Reader:
         start : int
             Position of the item's first row in its partition.
         """
-        raise NotImplementedError
 
     def _known(self, labels: Labels, found: Target, start: int) -> Labels:
         """Codes among all classes, where those are known."""

@@ -591,7 +591,7 @@ def with_intercept(
     return Weights(coef, intercept, n_iter)
 
 
-def solve_threads(n_features: int) -> AbstractContextManager[None]:
+def blas_of_solve(n_features: int) -> AbstractContextManager[None]:
     """Holds BLAS to one thread where a Cholesky factorisation gains less by more than it costs.
 
     BLAS's threads and OpenMP's know nothing of each other, and each wait for their next work busily,
@@ -621,7 +621,7 @@ def solve_refined(
     IllConditioned
         If that would not help either.
     """
-    with solve_threads(statistics.n_features):
+    with blas_of_solve(statistics.n_features):
         system = NormalEquations(statistics, problem, overwrite and not statistics.exact)
         factor = system.factorise(alpha, True, REFINE_LIMIT)
         coef = factor.solve(system.rhs)

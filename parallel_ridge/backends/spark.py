@@ -526,13 +526,13 @@ def _rounds(n_partitions: int | None, depth: int) -> list[int]:
 
 
 def _n_partitions(rows: Any) -> int:
-    """Partitions of a DataFrame, at most; nothing that makes its rows runs."""
+    """Partitions of a DataFrame, at most; asked of the plan, where that tells, so that no shuffle runs."""
     query = rows._jdf.queryExecution()
     plan = query.executedPlan()
     if plan.nodeName() == "AdaptiveSparkPlan":
         plan = plan.inputPlan()
     planned = int(plan.outputPartitioning().numPartitions())
-    # Of files and caches, which need no shuffle, the plan does not tell.
+    # It does not tell of files and caches, which need no shuffle.
     return planned or int(query.toRdd().getNumPartitions())
 
 
