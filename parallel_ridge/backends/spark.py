@@ -526,7 +526,7 @@ def _rounds(n_partitions: int | None, depth: int) -> list[int]:
 
 
 def _n_partitions(rows: Any) -> int:
-    """Partitions of a DataFrame, at most; asked of the plan, where that tells, so that no shuffle runs."""
+    """Partitions of a DataFrame, at most; asked of the plan where it tells, so that no shuffle runs."""
     query = rows._jdf.queryExecution()
     plan = query.executedPlan()
     if plan.nodeName() == "AdaptiveSparkPlan":
