@@ -10,7 +10,7 @@ INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check
 
 $(VENV)/installed: pyproject.toml meson.build meson.options parallel_ridge/meson.build parallel_ridge/kernels/meson.build
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(INSTALL) "meson-python>=0.17" "meson>=1.4" ninja "Cython>=3.1" "setuptools>=77" # the last for PySpark
+	$(INSTALL) "meson-python>=0.17" "meson>=1.4" ninja "Cython>=3.1" "scipy>=1.11" "setuptools>=77" # the last for PySpark
 	$(INSTALL) --no-build-isolation --editable ".[dev]"
 	touch $@
 

@@ -37,6 +37,8 @@ FEATURES_ONE_THREAD = 1000
 # Penalties too small for an eigendecomposition beyond which singular values cost less than a Cholesky
 # for each.
 FACTOR_PAYS = 10
+# Columns that a Cholesky factorisation takes on at a time, between which it hears Ctrl-C.
+CHOLESKY_PANEL = 256
 EPSILON = np.finfo(np.float64).eps
 # What is left of a constant column's variance, relative to its squares, after long plain sums.
 SUM_NOISE = 1e-12
@@ -570,8 +572,8 @@ def _cholesky(
     system: NDArray[np.float64], norm: NDArray[np.float64], limit: float
 ) -> tuple[NDArray[np.float64], float]:
     """Lower factor of a C-ordered upper triangle, in its memory, and an estimate of its condition."""
-    factor, info = lapack.dpotrf(system.T, lower=1, clean=0, overwrite_a=1)
-    if info > 0:
+    factor = system.T
+    if _triangle.cholesky(factor, CHOLESKY_PANEL) > 0:
         raise IllConditioned(np.inf)
     reciprocal, _ = lapack.dpocon(factor, norm.max(initial=0.0), uplo="L")
     if reciprocal * limit < 1.0:

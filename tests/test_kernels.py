@@ -1,6 +1,7 @@
 """Folds of rows into sums: against NumPy at every CPU level here, to the bit for integers."""
 
 import os
+import signal
 from unittest import mock
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from parallel_ridge import SufficientStatistics
-from parallel_ridge.kernels import _fold
+from parallel_ridge.kernels import _fold, _triangle
 
 LEVELS = _fold.levels()
 KERNEL_DTYPES = ["uint8", "int8", "int16", "float32", "float64"]  # one a kind of kernel
@@ -257,6 +258,18 @@ def test_integers_too_large_for_exact_sums_are_folded_as_floats(low):
     statistics = of(X, y)
     assert not statistics.exact
     assert_sums(statistics, X, y)
+
+
+def test_float32_sums_of_many_features_keep_the_digits_of_float32(level):
+    # From 1,536 features on more products are added in float32 before they go to float64.
+    rng = np.random.default_rng(0)
+    X = (rng.random((5000, 1600)) + 0.5).astype("f4")  # of one sign: the worst case
+    statistics = SufficientStatistics.from_data(X, np.arange(5000) % 2, shift=np.zeros(1600))
+    expected = X.astype("f8").T @ X.astype("f8")
+    upper = np.triu_indices(1600)
+    error = np.abs(statistics.gram[upper] / expected[upper] - 1.0)
+    assert error.max() < 2e-6
+    assert np.sqrt(np.mean(error**2)) < 2e-7
 
 
 def test_many_classes():
@@ -663,3 +676,48 @@ def test_nothing_to_fold(shape):
 def test_the_processor_is_described():
     assert _fold.max_threads() >= 1
     assert isinstance(_fold.has_openmp(), bool)
+
+
+# ------------------------------------------------------------------------------------------------
+# Cholesky factors
+# ------------------------------------------------------------------------------------------------
+
+
+def positive_definite(d, seed=0):
+    B = np.random.default_rng(seed).standard_normal((d, d + 5))
+    return np.asfortranarray(B @ B.T)
+
+
+@pytest.mark.parametrize("panel", [1, 7, 256])
+@pytest.mark.parametrize("d", [1, 2, 7, 15, 255, 256, 257, 600])
+def test_a_factor_in_panels_is_that_of_lapack(d, panel):
+    matrix = positive_definite(d)
+    factor = matrix.copy(order="F")
+    assert _triangle.cholesky(factor, panel) == 0
+    assert_allclose(np.tril(factor), np.linalg.cholesky(matrix), rtol=1e-9, atol=1e-9)
+    assert_array_equal(np.triu(factor, 1), np.triu(matrix, 1))  # not touched
+
+
+@pytest.mark.parametrize("minor", [1, 4, 9, 30])
+def test_the_first_minor_that_is_not_positive_is_told(minor):
+    matrix = positive_definite(30)
+    matrix[minor - 1, minor - 1] = -1.0
+    assert _triangle.cholesky(matrix, 8) == minor
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a timer that sends a signal")
+def test_a_factorisation_hears_signals():
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    matrix = np.asfortranarray(np.eye(4000))
+    matrix[-1, -1] = 4.0
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        with pytest.raises(KeyboardInterrupt):
+            _triangle.cholesky(matrix, 64)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert matrix[-1, -1] == 4.0  # it had not come to its end

@@ -5,9 +5,12 @@ NumPy would pass over the memory several times, and over the half that means not
 checked shapes; nothing is checked again here.
 """
 
+from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport fabs
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
+from scipy.linalg.cython_blas cimport dgemm, dsyrk, dtrsm
+from scipy.linalg.cython_lapack cimport dpotrf
 
 ctypedef fused total:
     double
@@ -69,3 +72,35 @@ def scale(const double[:, ::1] matrix, const double[::1] factors, double[:, ::1]
                 norm[j] += value
                 magnitudes += value
             norm[i] += magnitudes
+
+
+def cholesky(double[::1, :] matrix, int panel):
+    """Lower Cholesky factor of a matrix in its memory; 0, or the order of a minor that is not positive.
+
+    LAPACK takes one call for it, and hears no Ctrl-C for minutes: here it is one for each `panel` of columns.
+    """
+    cdef int info, left, width, below, order = <int> matrix.shape[0]
+    cdef double one = 1.0, minus = -1.0
+    for left in range(0, order, panel):
+        width = min(panel, order - left)
+        below = order - left - width
+        with nogil:
+            if left > 0:
+                dsyrk(b"L", b"N", &width, &left, &minus, &matrix[left, 0], &order, &one, &matrix[left, left], &order)
+            dpotrf(b"L", &width, &matrix[left, left], &order, &info)
+        if info > 0:
+            return left + info
+        PyErr_CheckSignals()
+        if below > 0:
+            with nogil:
+                if left > 0:
+                    dgemm(
+                        b"N", b"T", &below, &width, &left, &minus, &matrix[left + width, 0], &order,
+                        &matrix[left, 0], &order, &one, &matrix[left + width, left], &order,
+                    )
+                dtrsm(
+                    b"R", b"L", b"T", b"N", &below, &width, &one, &matrix[left, left], &order,
+                    &matrix[left + width, left], &order,
+                )
+            PyErr_CheckSignals()
+    return 0
