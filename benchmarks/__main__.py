@@ -13,6 +13,8 @@ import json
 import os
 import signal
 import sys
+import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +49,12 @@ def measure(group: Group, options: Options) -> dict[str, Any]:
     return {"quick": options.quick, "machine": facts, "rows": rows}
 
 
-def write(results: dict[str, Any], groups: dict[str, Group], page: Path) -> None:
-    """The page and its figures."""
+def write(
+    results: dict[str, Any], groups: dict[str, Group], page: Path, changed: Iterable[str]
+) -> None:
+    """The page, and the figures of the groups that changed."""
     page.write_text(render(results, groups))
-    draw(results, page.parent / "figures")
+    draw({name: results[name] for name in changed}, page.parent / "figures")
 
 
 def main() -> None:
@@ -85,10 +89,13 @@ def main() -> None:
         folder.mkdir(exist_ok=True)
     for name in [] if arguments.render else arguments.only or groups:
         print(f"{name}:", flush=True)
+        start = time.perf_counter()
         results[name] = measure(groups[name], options)
+        print(f"  took {time.perf_counter() - start:.0f} s", flush=True)
         store.write_text(json.dumps(results, indent=1) + "\n")
-        write(results, groups, page)  # each time, lest a later group fails
-    write(results, groups, page)
+        write(results, groups, page, [name])  # each time, lest a later group fails
+    if arguments.render:
+        write(results, groups, page, results)
     print(f"Wrote {page.relative_to(ROOT)} from {store.relative_to(ROOT)}.")
 
 
