@@ -288,6 +288,10 @@ class Options:
         """Measurements of each side of a comparison, at most."""
         return 1 if self.quick else 7
 
+    def kinds(self, kinds: Sequence[T]) -> Sequence[T]:
+        """Kinds of which all are measured, or the first in a quick run."""
+        return kinds[:1] if self.quick else kinds
+
     @property
     def images(self) -> int:
         """Training images, where all would be 60,000."""

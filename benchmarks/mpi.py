@@ -115,7 +115,7 @@ def mpi_ranks(options: Options) -> Iterator[Comparison]:
     `fit` of MNIST (60,000 x 784, ten classes) by two ranks with one thread each, against one rank with
     two threads, both in programs that are already running. What ranks send is counted by the backend.
     """
-    for dtype in ("uint8", "float32"):
+    for dtype in options.kinds(("uint8", "float32")):
         with Program(2, 1, "fit", dtype=dtype) as ours, Program(1, 2, "fit", dtype=dtype) as peer:
             yield Comparison(
                 f"`fit`, {dtype}, two ranks x one thread",
@@ -208,7 +208,7 @@ def mpi_cost(options: Options) -> Iterator[Row]:
     that have a core each and a network like this machine's memory.
     """
     sizes = (6_000,) if options.quick else (7_500, 15_000, 30_000, 60_000)
-    widths = (196, 784)
+    widths = options.kinds((784, 196))[::-1]
     points, times = [], []
     for n, d in [(n, d) for d in widths for n in sizes]:
         with (

@@ -140,7 +140,7 @@ def search(options: Options) -> Iterator[Comparison]:
     )
     if not SEES_MEMORY:
         return
-    for name, cv in {"5 folds": FOLDS, "leave-one-out": None}.items():
+    for name, cv in options.kinds([("5 folds", FOLDS), ("leave-one-out", None)]):
         yield Comparison(
             f"{name}, memory added",
             in_fresh_process(_peak, cv, options.quick),

@@ -41,6 +41,8 @@ def _session() -> Any:
         "spark.ui.showConsoleProgress": "false",
         "spark.driver.memory": "6g",
         "spark.sql.shuffle.partitions": "4",
+        # To make DataFrames of pandas'.
+        "spark.sql.execution.arrow.pyspark.enabled": "true",
         # For the baseline that sends whole matrices.
         "spark.driver.maxResultSize": "4g",
     }
@@ -249,7 +251,8 @@ def spark_fold(options: Options) -> Iterator[Comparison]:
     buffer: what Spark's way to Python allows.
     """
     frames = _frames(options.quick)
-    for name, frame in {"bytes": frames.binary, "`array<float>`": frames.floats}.items():
+    kinds = options.kinds([("bytes", frames.binary), ("`array<float>`", frames.floats)])
+    for name, frame in kinds:
         many = frame
         for _ in range(COPIES - 1):
             many = many.union(frame)
@@ -271,8 +274,8 @@ def spark_steps(options: Options) -> Iterator[Comparison]:
     JVM to Python (Arrow); batches to blocks; blocks to sums; sums merged; and `fit`, which solves too.
     """
     frames = _frames(options.quick)
-    kinds = {"bytes": frames.binary, "`array<float>`": frames.floats, "vectors": frames.vectors}
-    for name, frame in kinds.items():
+    kinds = [("bytes", frames.binary), ("`array<float>`", frames.floats)]
+    for name, frame in options.kinds([*kinds, ("vectors", frames.vectors)]):
         folds = Folds(frame)
         steps: dict[str, Callable[[], Any]] = {
             "a job": folds.job,
