@@ -23,7 +23,7 @@ T = TypeVar("T")
 PAUSE = 0.2
 """Seconds between two measurements: idle workers of one thread pool spin, and slow the next."""
 
-ENOUGH, LEAST = 10.0, 3
+ENOUGH, LEAST = 4.0, 3
 """Seconds after which a comparison is not measured again, once each side was this many times."""
 
 SAMPLING = 0.002

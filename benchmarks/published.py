@@ -119,12 +119,11 @@ def _speed_up(results: Results, name: str) -> str:
 
 @_or_not
 def _spark(results: Results) -> str:
-    found = []
-    for row in _rows(results, "spark_search"):
-        way = row["name"].rpartition(", ")[2]
-        if row["against"].startswith("serial") and row["ours"]:
-            found.append(f"{way}: {median(row['peer']) / median(row['ours']):.2f}")
-    return ", ".join(found)
+    rows = [row for row in _rows(results, "spark_search") if "treeAggregate" in row["name"]]
+    times = {row["against"].removesuffix(" of 2017"): median(row["peer"]) for row in rows}
+    serial = times.pop("serial")
+    times = {"`treeAggregate`": median(rows[-1]["ours"])} | times
+    return ", ".join(f"{way}: {serial / seconds:.2f}" for way, seconds in times.items())
 
 
 @_or_not

@@ -385,25 +385,21 @@ def memory(options: Options) -> Iterator[Comparison]:
     ours = ParallelRidgeClassifier().fit(images.X, images.y)
     peer = RidgeClassifier().fit(images.X64, images.y)
     del images.X64
-    yield Comparison(
-        "`fit`, array",
-        in_fresh_process(_fit_peak, ParallelRidgeClassifier, n_rows),
-        in_fresh_process(_fit_peak, RidgeClassifier, n_rows),
-        "scikit-learn",
-        at_most(60),
-        images.caution,
-        unit="MiB",
-        once=True,
-    )
-    yield Comparison(
-        "`predict`, array",
-        in_fresh_process(_predict_peak, ours, n_rows),
-        in_fresh_process(_predict_peak, peer, n_rows),
-        "scikit-learn",
-        note=images.caution,
-        unit="MiB",
-        once=True,
-    )
+    for name, peak, models in options.kinds(
+        [
+            ("fit", _fit_peak, (ParallelRidgeClassifier, RidgeClassifier)),
+            ("predict", _predict_peak, (ours, peer)),
+        ]
+    ):
+        yield Comparison(
+            f"`{name}`, array",
+            *(in_fresh_process(peak, model, n_rows) for model in models),
+            "scikit-learn",
+            at_most(60) if name == "fit" else None,
+            images.caution,
+            unit="MiB",
+            once=True,
+        )
     copies = (64 if options.quick else 4096) * MIB // images.X.nbytes + 1
     size = f"file of {copies * images.X.nbytes / 1024 / MIB:.2f} GiB"
     room = shutil.disk_usage(options.scratch or tempfile.gettempdir()).free

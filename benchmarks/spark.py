@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.measure import Comparison, Group, Options, faster, timed
+from benchmarks.cells import cell
+from benchmarks.measure import Comparison, Group, Options, Row, Table, faster, in_turns, timed
 from benchmarks.peers import Fit, Linear
 from benchmarks.single_machine import N_CLASSES, Images
 from parallel_ridge import ParallelRidgeClassifier, ParallelRidgeClassifierCV, SufficientStatistics
@@ -26,7 +27,7 @@ PARTITIONS = 4
 COPIES = 4  # of the training rows, where only the fold is measured
 QUICK_ROWS = 1000
 CLUSTER = "local[2]"
-SERIAL = "serial: a fit a penalty, in one thread of this process, without Spark"
+INNER, OUTER, SERIAL = "inner loop of 2017", "outer loop of 2017", "serial"
 
 
 @cache
@@ -170,8 +171,9 @@ def spark(options: Options) -> Iterator[Comparison]:
             accuracies=(ours.accuracy, theirs.accuracy),
         )
 
-    yield compared("`fit`, bytes", frames.binary, _logistic, against, 8)
-    yield compared("`fit`, vectors", frames.vectors, _logistic, against, 4)
+    kinds = [("bytes", frames.binary, 8), ("vectors", frames.vectors, 4)]
+    for kind, frame, times in options.kinds(kinds):
+        yield compared(f"`fit`, {kind}", frame, _logistic, against, times)
     # Spark takes a second for each class, however few the images.
     peer = partial(_one_against_rest, n_classes=2 if options.quick else N_CLASSES)
     yield compared("`fit`, bytes", frames.binary, peer, ten, 20, once=True)
@@ -211,7 +213,7 @@ def _reading(reader: Any, reduction: Any = None) -> Callable[[Iterator[Any]], It
 
 
 class Folds:
-    """The steps of a fold, each with those before it."""
+    """The steps of a fold, each with those before it, on batches of the size that a fold asks for."""
 
     def __init__(self, frame: Any) -> None:
         from parallel_ridge.backends.spark import SparkBackend
@@ -224,24 +226,34 @@ class Folds:
 
     def job(self) -> Any:
         """A job like the others, without rows."""
-        return self.rows.where("false").mapInArrow(_touch, "rows long").collect()
+        return self._mapped(_touch, self.rows.where("false"))
 
     def touch(self) -> Any:
         """Batches to Python."""
-        return self.rows.mapInArrow(_touch, "rows long").collect()
+        return self._mapped(_touch)
 
     def read(self) -> Any:
         """Batches to blocks."""
-        return self.rows.mapInArrow(_reading(self.reader), "rows long").collect()
+        return self._mapped(_reading(self.reader))
 
     def kernel(self) -> Any:
         """Blocks to sums, which stay in the executors."""
-        function = _reading(self.reader, self.reduction)
-        return self.rows.mapInArrow(function, "rows long").collect()
+        return self._mapped(_reading(self.reader, self.reduction))
 
     def fold(self) -> Any:
         """All of the fold."""
         return self.backend.fold_rows(self.reduction, self.rows, self.reader)
+
+    def fit(self) -> Any:
+        """The fold and the solve."""
+        return ParallelRidgeClassifier().fit(self.frame, "label")
+
+    def _mapped(self, function: Any, rows: Any = None) -> Any:
+        from parallel_ridge.backends.spark import small_batches
+
+        with small_batches(_session()):
+            rows = self.rows if rows is None else rows
+            return rows.mapInArrow(function, "rows long").collect()
 
 
 def spark_fold(options: Options) -> Iterator[Comparison]:
@@ -267,37 +279,36 @@ def spark_fold(options: Options) -> Iterator[Comparison]:
         )
 
 
-def spark_steps(options: Options) -> Iterator[Comparison]:
+def spark_steps(options: Options) -> Iterator[Row]:
     """Spark: where the time goes.
 
-    Each row is all steps up to it, on the 60,000 training images: a job without rows; batches from the
-    JVM to Python (Arrow); batches to blocks; blocks to sums; sums merged; and `fit`, which solves too.
+    Each row is all steps up to it, on the 60,000 training images in four partitions: a job without
+    rows; batches from the JVM to Python (Arrow); batches to blocks; blocks to sums; sums merged; and
+    `fit`, which solves too. Those of a kind of column are measured in turns.
     """
     frames = _frames(options.quick)
     kinds = [("bytes", frames.binary), ("`array<float>`", frames.floats)]
+    columns = {}
     for name, frame in options.kinds([*kinds, ("vectors", frames.vectors)]):
         folds = Folds(frame)
-        steps: dict[str, Callable[[], Any]] = {
-            "a job": folds.job,
-            "JVM to Arrow": folds.touch,
-            "Arrow to blocks": folds.read,
-            "kernel": folds.kernel,
-            "merge": folds.fold,
-            "solve (`fit`)": _fit(frame),
-        }
-        for step, call in steps.items():
-            yield Comparison(f"{name}: {step}", timed(call), note=frames.caution)
+        calls = (folds.job, folds.touch, folds.read, folds.kernel, folds.fold, folds.fit)
+        times = in_turns([timed(call) for call in calls], [options.repetitions] * len(calls))
+        columns[name] = [cell(some, "s") for some in times]
+    steps = "a job", "JVM to Arrow", "Arrow to blocks", "kernel", "merge", "solve (`fit`)"
+    lines = [list(line) for line in zip(steps, *columns.values(), strict=True)]
+    yield Table("up to each step", ["all steps up to", *columns], lines)
 
 
 def spark_search(options: Options) -> Iterator[Comparison]:
     """Spark: searches, and the variants of 2017.
 
-    Thirteen penalties and five folds on the 60,000 training images in bytes. Below, 13 models
-    without folds: the fold of this library, whose results merge by a tree (those of a DataFrame in the
-    rounds of `treeAggregate`; four, as here, go straight to the driver), against two variants of the
-    study (Clements, Cusworth and Maasakkers, 2017) made with parts of this library. *Inner loop*: blocks
-    of rows are mapped to their statistics, which a flat `reduce` brings to the driver; the models follow
-    one by one. *Outer loop*: each task has all rows, and fits the models of its penalties.
+    Thirteen penalties and five folds on the 60,000 training images in bytes. Below, 13 models without
+    folds, from an RDD of 30 blocks of rows in four partitions, against two variants of the study
+    (Clements, Cusworth and Maasakkers, 2017) made with parts of this library. *`treeAggregate`* is the
+    library's own: a fold of each partition's blocks, results merged by `RDD.treeAggregate`, and one
+    path of solves. *Inner loop*: blocks are mapped to their statistics, which a flat `reduce` brings to
+    the driver, anew for each penalty. *Outer loop*: each task has all rows, and fits the models of its
+    penalties. *Serial* is a fit a penalty, in one thread of this process, without Spark.
     """
     frames = _frames(options.quick)
     binary, note = frames.binary, frames.caution
@@ -316,14 +327,17 @@ def spark_search(options: Options) -> Iterator[Comparison]:
     shared = context.broadcast((frames.X, frames.y))
 
     def tree() -> Any:
-        statistics = SufficientStatistics.from_data(binary, "label")
+        statistics = SufficientStatistics.from_data(blocks)
         return solve_path(statistics, ALPHAS.tolist(), Problem())
 
+    def statistics_of(block: Any) -> SufficientStatistics:
+        return SufficientStatistics.from_data(*block, backend="openmp", n_jobs=1)
+
     def inner_loop() -> Any:
-        statistics = blocks.map(
-            lambda block: SufficientStatistics.from_data(*block, backend="openmp", n_jobs=1)
-        ).reduce(add)
-        return [solve_path(statistics, [alpha], Problem()) for alpha in ALPHAS.tolist()]
+        return [
+            solve_path(blocks.map(statistics_of).reduce(add), [alpha], Problem())
+            for alpha in ALPHAS.tolist()
+        ]
 
     def outer_loop() -> Any:
         def fit(alpha: float) -> Any:
@@ -338,19 +352,10 @@ def spark_search(options: Options) -> Iterator[Comparison]:
             for alpha in ALPHAS.tolist()
         ]
 
-    name = f"{len(ALPHAS)} penalties"
-    yield Comparison(
-        name, timed(tree), timed(inner_loop), "inner loop of 2017: `map` and `reduce`", note=note
-    )
-    yield Comparison(
-        name, timed(tree), timed(outer_loop), "outer loop of 2017: models as tasks", note=note
-    )
-    for way, call in {
-        "`treeAggregate`": tree,
-        "inner loop": inner_loop,
-        "outer loop": outer_loop,
-    }.items():
-        yield Comparison(f"{name}, {way}", timed(call), timed(serial), SERIAL, note=note)
+    peers = {INNER: inner_loop, OUTER: outer_loop, SERIAL: serial}
+    for way, call in peers.items():
+        name = f"{len(ALPHAS)} penalties, `treeAggregate`"
+        yield Comparison(name, timed(tree), timed(call), way, faster(1), note)
 
 
 GROUPS: dict[str, Group] = {

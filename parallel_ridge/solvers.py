@@ -483,7 +483,11 @@ class NormalEquations:
         return trace / penalty + 1.0 if penalty else np.inf
 
     def path(
-        self, alphas: Sequence[float], solver: str = "auto", limit: float | None = None
+        self,
+        alphas: Sequence[float],
+        solver: str = "auto",
+        limit: float | None = None,
+        rescue: Callable[[float, IllConditioned], Weights] | None = None,
     ) -> tuple[list[Weights], str]:
         """Weights for each of several penalties, and the solver that gave them.
 
@@ -491,13 +495,27 @@ class NormalEquations:
         enough, get a Cholesky each, as do few penalties. Where these would be many, singular values
         of one Cholesky factor serve all.
 
+        Parameters
+        ----------
+        rescue : callable, default=None
+            ``rescue(alpha, error)``: weights for a penalty for which neither is accurate enough.
+
         Raises
         ------
         IllConditioned
-            If neither is accurate enough for one of them.
+            If neither is accurate enough for one of them, and there is no rescue.
         """
         limit = self.limit if limit is None else limit
         spectrum = None
+
+        def by_cholesky(alpha: float) -> Weights:
+            try:
+                return self.solve_cholesky(alpha, limit=limit)
+            except IllConditioned as error:
+                if rescue is None:
+                    raise
+                return rescue(alpha, error)
+
         if solver == "eigen" or (solver == "auto" and len(alphas) > eigen_pays(len(self.gram))):
             bounds = [self.condition_bound(alpha) for alpha in alphas]
             if sum(bound > limit for bound in bounds) > FACTOR_PAYS and max(bounds) <= limit**2:
@@ -511,7 +529,7 @@ class NormalEquations:
         found = iter(spectrum.weights(by_axes) if spectrum else ())
         path = [
             # The scaling that Cholesky allows makes it the more accurate of the two.
-            next(found) if condition <= limit else self.solve_cholesky(alpha, limit=limit)
+            next(found) if condition <= limit else by_cholesky(alpha)
             for alpha, condition in zip(alphas, conditions, strict=True)
         ]
         return path, "eigen" if spectrum else "cholesky"
@@ -651,15 +669,19 @@ def solve_path(
         there is an `IllConditionedWarning`.
     """
     system = NormalEquations(statistics, problem)
+
+    def refined(alpha: float, error: IllConditioned) -> Weights:
+        if not statistics.exact:
+            raise error
+        weights, factor = solve_refined(statistics, alpha, problem)
+        if factor is not None:
+            raise error
+        return weights
+
     try:
-        return system.path(alphas, solver)
+        return system.path(alphas, solver, rescue=refined)
     except IllConditioned as error:
         condition = error.condition
-    if statistics.exact and solver != "eigen":
-        with suppress(IllConditioned):
-            found = [solve_refined(statistics, alpha, problem) for alpha in alphas]
-            if all(factor is None for _, factor in found):
-                return [weights for weights, _ in found], "cholesky"
     warn_caller(
         f"The system is ill-conditioned (condition number {condition:.1e}): its solution has fewer "
         "than 8 digits. An eigendecomposition left out the directions that rounding has "

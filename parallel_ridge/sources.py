@@ -517,6 +517,8 @@ def encode_labels(y: Any, classes: Any = None) -> tuple[Labels, Target]:
     ValueError
         If ``y`` is continuous or multi-output, or has a label that ``classes`` lacks.
     """
+    if y is None:
+        raise ValueError("y is missing: pass the labels of the rows of X.")
     if not sp.issparse(y):
         y = np.asarray(y)
     if y.ndim == 2 and y.shape[1] == 1 and not sp.issparse(y):

@@ -85,7 +85,7 @@ class SufficientStatistics:
     @staticmethod
     def from_data(
         X: ArrayLike,
-        y: ArrayLike,
+        y: ArrayLike | None = None,
         *,
         sample_weight: ArrayLike | None = None,
         classes: ArrayLike | None = None,
@@ -100,7 +100,7 @@ class SufficientStatistics:
         X : {array-like, CSR matrix} of shape (n, d)
             Rows; integers and booleans are used as they are. ``n`` may be 0.
         y : array-like of shape (n,), or indicator matrix of shape (n, k)
-            Labels.
+            Labels. Left out where an RDD holds both.
         sample_weight : array-like of shape (n,), default=None
             Non-negative weights.
         classes : array-like of shape (k,), default=None
@@ -135,10 +135,12 @@ class SufficientStatistics:
         """
         # The algebra itself needs none of these, and they need it.
         from parallel_ridge.backends import get_backend
+        from parallel_ridge.backends._base import Plan
         from parallel_ridge.reductions import StatisticsReduction
 
         engine = get_backend(backend, n_jobs, X)
-        source, target = engine.source(
+        moved = None if shift is None else np.asarray(shift, dtype=np.float64)
+        source, target = engine.planned(Plan(statistics=True, shift=moved)).source(
             X,
             y,
             sample_weight=sample_weight,
@@ -188,11 +190,12 @@ class SufficientStatistics:
     __hash__ = None  # type: ignore[assignment]  # mutable arrays inside
 
     def __getstate__(self) -> dict[str, Any]:
-        """Pickles hold the triangle that is meaningful."""
-        return {**vars(self), "gram": pack_triangle(self.gram)}
+        """Pickles hold the triangle that is meaningful, of integers that are as short as they may be."""
+        return {**vars(self), "gram": _shortened(pack_triangle(self.gram))}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        state["gram"] = unpack_triangle(state["gram"], len(state["feature_sums"]))
+        triangle = state["gram"].astype(state["feature_sums"].dtype, copy=False)
+        state["gram"] = unpack_triangle(triangle, len(state["feature_sums"]))
         vars(self).update(state)
 
     def pack(self, overwrite: bool = False) -> list[NDArray[Any]]:
@@ -523,6 +526,15 @@ class SufficientStatistics:
                 f"Cannot load sufficient statistics from {name}: {error}. The file is damaged, "
                 "truncated, or was not written by SufficientStatistics.save."
             ) from error
+
+
+def _shortened(numbers: NDArray[Any]) -> NDArray[Any]:
+    """Integers in 32 bits where all of them fit."""
+    if numbers.dtype == np.int64 and len(numbers):
+        short = np.iinfo(np.int32)
+        if short.min <= numbers.min() and numbers.max() <= short.max:
+            return numbers.astype(np.int32)
+    return numbers
 
 
 def pack_triangle(matrix: NDArray[Any], overwrite: bool = False) -> NDArray[Any]:

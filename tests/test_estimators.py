@@ -988,6 +988,22 @@ def test_the_path_is_a_fit_for_each_alpha(options, m, target):
         assert_close(intercept, np.broadcast_to(single.intercept_, intercept.shape), of=1.0)
 
 
+@pytest.mark.parametrize("m", [3, 14])
+def test_a_path_of_integers_refines_the_penalties_that_need_it(m):
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 200, (300, 8)).astype(np.int16)
+    X = np.column_stack([X, X[:, 0] + (rng.random(300) < 0.02)])  # a copy, nearly
+    y = rng.integers(0, 3, 300)
+    model = ParallelRidgeClassifier(store_statistics=True).fit(X, y)
+    alphas = np.geomspace(1e-9, 1e4, m)  # the smallest leave the system ill-conditioned
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        coefs, _ = model.coef_path(alphas)
+    for alpha, coef in zip(alphas, coefs, strict=True):
+        reference = ParallelRidgeClassifier(alpha, solver="svd").fit(X.astype("f8"), y)
+        assert_close(coef, reference.coef_, 1e-8)
+
+
 def test_the_path_keeps_float32_and_follows_partial_fit():
     X, y = make_data(dtype="float32")
     model = ParallelRidgeClassifier().partial_fit(X[:30], y[:30]).partial_fit(X[30:], y[30:])

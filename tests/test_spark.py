@@ -15,6 +15,7 @@ from parallel_ridge import (
     SufficientStatistics,
     get_backend,
 )
+from parallel_ridge.backends.spark import BATCHES, small_batches
 
 # PySpark's own, which it meets in itself.
 pytestmark = [
@@ -484,6 +485,45 @@ def test_statistics_of_a_data_frame(spark, digits):
 
 
 # ----------------------------------------------------------------------------------- more batches
+
+
+def test_statistics_take_one_pass(spark, digits):
+    X, y, _ = digits
+    tracker = spark.sparkContext.accumulator(0)
+    expected = SufficientStatistics.from_data(X, y)
+
+    def counted(index, items):
+        tracker.add(1)
+        return items
+
+    blocks = spark.sparkContext.parallelize([(X[:900], y[:900]), (X[900:], y[900:])], 2)
+    found = SufficientStatistics.from_data(blocks.mapPartitionsWithIndex(counted))
+    assert found == expected
+    assert tracker.value == 2  # one for each partition
+    with pytest.raises(ValueError, match="y of a DataFrame is the name of a column"):
+        SufficientStatistics.from_data(frame(spark, Kind("array", np.float64), X[:5] * 1.0, y[:5]))
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_fold_sets_back_the_size_of_batches(spark, digits, fails):
+    X, y, _ = digits
+    before = {key: spark.conf.get(key) for key in BATCHES if spark.conf.isModifiable(key)}
+    assert before
+    seen = {}
+    with small_batches(spark):
+        seen = {key: spark.conf.get(key) for key in before}
+        with small_batches(spark):
+            pass
+        assert seen == {key: spark.conf.get(key) for key in before}
+    assert seen != before
+    rows = frame(spark, Kind("array", np.float64), X[:200] * 1.0, y[:200])
+    if fails:
+        rows = rows.selectExpr("array(double('NaN')) as features", "label")
+        with pytest.raises(ValueError, match="NaN"):
+            ParallelRidgeClassifier().fit(rows, "label")
+    else:
+        ParallelRidgeClassifier().fit(rows, "label")
+    assert before == {key: spark.conf.get(key) for key in before}
 
 
 def test_partial_fit_on_data_frames(spark, digits):

@@ -974,6 +974,23 @@ def test_pickles_hold_a_triangle(dtype):
     assert len(content) < 8 * (200 * 201 / 2 + 7 * 200) + 4000
 
 
+@pytest.mark.parametrize("largest", [1, 2**31 - 1, 2**31 + 1, 2**40])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_pickles_hold_integers_in_as_few_bytes_as_they_need(largest, sign):
+    a = of(make_table(50, 20, "uint8"))
+    a.gram[:] = np.minimum(a.gram, largest)
+    a.gram[3, 7] = sign * largest
+    content = pickle.dumps(a, protocol=5)
+    again = pickle.loads(content)
+    assert again == a and again.gram.dtype == np.int64
+    assert (len(content) < 6 * 20 * 21 / 2 + 8 * 20 * 7 + 2000) == (largest < 2**31)
+
+
+def test_labels_are_asked_for():
+    with pytest.raises(ValueError, match="y is missing: pass the labels of the rows of X"):
+        SufficientStatistics.from_data(np.eye(3))
+
+
 def test_exact_statistics_are_not_equal_to_rounded_ones():
     a = of(make_table(20, dtype="uint8"))
     assert a == a.copy() and a != a.to_float() and a.to_float() == a.to_float()

@@ -48,6 +48,12 @@ STOPPED = "The Spark session has been stopped: make a new one, and the DataFrame
 FEW = 16
 # Under Spark Connect the number of partitions is not known: the last round has this many tasks.
 UNKNOWN = 8
+# Arrow batches that stay in a cache on their way, which Spark's own (64 MB or 10,000 rows) do not: half
+# the time, of vectors. The first setting that this version of Spark has is made, for a fold.
+BATCHES = {
+    "spark.sql.execution.arrow.maxBytesPerBatch": "4194304b",
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "1000",
+}
 # Errors that another attempt at the same rows would meet again.
 LASTING = (ValueError, TypeError, ArithmeticError, IndexError, KeyError)
 
@@ -124,7 +130,7 @@ class SparkBackend(Backend):
         if not isinstance(self.depth, int) or self.depth < 1:
             raise ValueError(f"depth must be a positive integer; got {self.depth!r}.")
         task = _Task(reduction, reader, self.n_jobs)
-        with clear_errors():
+        with clear_errors(), small_batches(session):
             if is_connect(session):
                 rounds = _rounds(None, self.depth)
                 partials = _tree_of_frames(rows, task, rounds)
@@ -392,6 +398,21 @@ def check_session(session: Any) -> None:
         raise ValueError(STOPPED)
 
 
+@contextmanager
+def small_batches(session: Any) -> Iterator[None]:
+    """Jobs that start meanwhile exchange short Arrow batches with Python: see `BATCHES`."""
+    key = next(key for key in BATCHES if session.conf.isModifiable(key))
+    before = session.conf.get(key)
+    if before == BATCHES[key]:  # by a fold in another thread, which will set it back
+        yield
+        return
+    session.conf.set(key, BATCHES[key])
+    try:
+        yield
+    finally:
+        session.conf.set(key, before)
+
+
 # ------------------------------------------------------------------------------------ in executors
 
 
@@ -546,6 +567,13 @@ def _items(batches: Iterable[Any]) -> Iterator[tuple[int, bytes]]:
         yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 
+def _collected(frame: Any) -> list[tuple[int, bytes]]:
+    """Rows of a number and bytes, here."""
+    if hasattr(frame, "toArrow"):  # PySpark 4: three times as fast as pickled rows
+        return list(_items(frame.toArrow().to_batches()))
+    return [(row[0], bytes(row[1])) for row in frame.collect()]
+
+
 def _tree_of_frames(
     rows: Any, task: Callable[[int, Iterable[Any]], bytes], rounds: Sequence[int]
 ) -> Partials:
@@ -578,7 +606,7 @@ def _tree_of_frames(
     for n_tasks in rounds:
         key = F.pmod(F.col("partition"), F.lit(n_tasks))
         frame = frame.repartition(n_tasks, key).mapInArrow(merge, schema)
-    return Partials([(row[0], bytes(row[1])) for row in frame.collect()])
+    return Partials(_collected(frame))
 
 
 def _mapped_by_frames(session: Any, call: _Call, items: Sequence[Any]) -> list[tuple[int, bytes]]:
@@ -595,7 +623,7 @@ def _mapped_by_frames(session: Any, call: _Call, items: Sequence[Any]) -> list[t
             arrays = [pa.array([number], pa.int32()), pa.array([value], pa.binary())]
             yield pa.RecordBatch.from_arrays(arrays, names=["number", "item"])
 
-    return [(row[0], bytes(row[1])) for row in frame.mapInArrow(results, schema).collect()]
+    return _collected(frame.mapInArrow(results, schema))
 
 
 def _sum(values: Sequence[Any], reduction: Reduction[Any, V]) -> V:
