@@ -23,8 +23,11 @@ T = TypeVar("T")
 PAUSE = 0.2
 """Seconds between two measurements: idle workers of one thread pool spin, and slow the next."""
 
-ENOUGH, LEAST = 4.0, 3
+ENOUGH, LEAST = 3.0, 3
 """Seconds after which a comparison is not measured again, once each side was this many times."""
+
+LONG = 8.0
+"""Seconds of a call from which on it needs no warm-up."""
 
 SAMPLING = 0.002
 """Seconds between two looks at a process's memory."""
@@ -182,11 +185,14 @@ class Table:
     name : str
     head : list of str
     lines : list of list of str
+    note : str
+        A sentence below the table.
     """
 
     name: str
     head: list[str]
     lines: list[list[str]]
+    note: str = ""
 
     def measure(self, repetitions: int) -> dict[str, Any]:
         """The table, as JSON holds it."""
@@ -301,23 +307,27 @@ class Options:
 def in_turns(calls: Sequence[Measurement], repetitions: Sequence[int]) -> list[list[float]]:
     """Measure A, B, A, B, ... each as often as told, with a pause before each.
 
-    What is measured more than once is warmed up; what is measured less often than others has its
-    turn in their middle. What takes long is measured less often: see `ENOUGH`.
+    What is measured more than once is warmed up, unless that takes long: then it counts. What is
+    measured less often than others has its turn in their middle. What takes long is measured less
+    often: see `ENOUGH`.
     """
     results: list[list[float]] = [[] for _ in calls]
     turns = max(repetitions, default=0)
     start = time.monotonic()
     for turn in range(-1, turns):
-        for call, result, times in zip(calls, results, repetitions, strict=True):
+        taken: dict[int, float] = {}
+        for i, (call, times) in enumerate(zip(calls, repetitions, strict=True)):
             early = (turns - times) // 2
             if (turn < 0 and times == 1) or not (turn < 0 or early <= turn < early + times):
                 continue
             if turns > 1:
                 time.sleep(PAUSE)
-            value = call()
-            if turn >= 0:
-                result.append(float(f"{value:.6g}"))
-        if turn + 1 >= LEAST and all(results) and time.monotonic() - start > ENOUGH:
+            taken[i] = call()
+        spent = time.monotonic() - start
+        if turn >= 0 or spent > LONG * len(calls):
+            for i, value in taken.items():
+                results[i].append(float(f"{value:.6g}"))
+        if spent > ENOUGH and all(results) and max(map(len, results)) >= LEAST:
             break
     return results
 

@@ -72,7 +72,7 @@ class Program(AbstractContextManager["Program"]):
         )
 
     def __enter__(self) -> Self:
-        return self  # it is waited for when it is asked: several can start together
+        return self  # it starts meanwhile, and others with it: see `ready`
 
     def __exit__(self, *_: object) -> None:
         self._path("request").write_text("end")
@@ -83,9 +83,13 @@ class Program(AbstractContextManager["Program"]):
             self.process.wait()
         self.folder.cleanup()
 
+    def ready(self) -> None:
+        """Wait until it sleeps."""
+        self._wait("ready")
+
     def ask(self) -> dict[str, Any]:
         """Seconds of one call on the slowest rank, and the bytes of its reductions."""
-        self._wait("ready")
+        self.ready()
         self._path("request").write_text("go")
         self._wait("answer")
         answer: dict[str, Any] = json.loads(self._path("answer").read_text())
@@ -117,6 +121,8 @@ def mpi_ranks(options: Options) -> Iterator[Comparison]:
     """
     for dtype in options.kinds(("uint8", "float32")):
         with Program(2, 1, "fit", dtype=dtype) as ours, Program(1, 2, "fit", dtype=dtype) as peer:
+            ours.ready()
+            peer.ready()
             yield Comparison(
                 f"`fit`, {dtype}, two ranks x one thread",
                 ours.seconds,
@@ -166,6 +172,8 @@ def _grid(name: str, jobs: Sequence[tuple[str, int]], options: Options) -> Grid:
             stack.enter_context(Program(ranks, threads, job, n_rows))
             for (ranks, threads), (job, n_rows) in zip(shapes, jobs, strict=True)
         ]
+        for program in programs:
+            program.ready()
         calls: list[Measurement] = [program.seconds for program in programs]
         times = in_turns(calls, [options.repetitions] * len(calls))
     cores = joblib.cpu_count()
@@ -215,6 +223,8 @@ def mpi_cost(options: Options) -> Iterator[Row]:
             Program(1, 1, "fit", n, n_features=d) as one,
             Program(2, 1, "fit", n, n_features=d) as two,
         ):
+            one.ready()
+            two.ready()
             times += in_turns([one.seconds, two.seconds], [options.repetitions] * 2)
             points += [(n, d, 1), (n, d, 2)]
     seconds = np.median(times, axis=1)

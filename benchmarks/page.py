@@ -230,6 +230,8 @@ def _section(key: str, result: Mapping[str, Any], group: Group, common: Mapping[
     for row in result["rows"]:
         if "lines" in row:
             parts.append(f"\n{row['name'].capitalize()}:\n\n" + _table(row["head"], row["lines"]))
+            if row.get("note"):
+                parts.append(f"\n{row['note']}\n")
     notes = dict.fromkeys(row["note"] for row in compared if row["note"])
     parts.extend(f"\n{note}\n" for note in notes)
     return "".join(parts)

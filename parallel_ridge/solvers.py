@@ -671,12 +671,13 @@ def solve_path(
     system = NormalEquations(statistics, problem)
 
     def refined(alpha: float, error: IllConditioned) -> Weights:
-        if not statistics.exact:
+        if not statistics.exact or error.condition > REFINE_LIMIT:
             raise error
-        weights, factor = solve_refined(statistics, alpha, problem)
-        if factor is not None:
+        factor = system.factorise(alpha, False, REFINE_LIMIT)
+        residual = exact_residual(statistics, factor)
+        if residual is None:
             raise error
-        return weights
+        return refine(factor, factor.solve(system.rhs), residual)
 
     try:
         return system.path(alphas, solver, rescue=refined)

@@ -139,16 +139,16 @@ class SufficientStatistics:
         from parallel_ridge.reductions import StatisticsReduction
 
         engine = get_backend(backend, n_jobs, X)
-        moved = None if shift is None else np.asarray(shift, dtype=np.float64)
-        source, target = engine.planned(Plan(statistics=True, shift=moved)).source(
+        # With a shift of one's own, sums of integers are not exact: known when the rows are.
+        source, target = engine.planned(Plan(statistics=shift is None)).source(
             X,
             y,
             sample_weight=sample_weight,
             classes=classes,
             options=lambda: {"shift": repr(None if shift is None else np.asarray(shift).tolist())},
         )
-        reduction = StatisticsReduction.of(source, target, shift=shift)
-        return engine.fold(reduction, source)
+        statistics = engine.fold(StatisticsReduction.of(source, target, shift=shift), source)
+        return replace(statistics, feature_names=None)
 
     @property
     def n_features(self) -> int:
@@ -194,8 +194,9 @@ class SufficientStatistics:
         return {**vars(self), "gram": _shortened(pack_triangle(self.gram))}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        triangle = state["gram"].astype(state["feature_sums"].dtype, copy=False)
-        state["gram"] = unpack_triangle(triangle, len(state["feature_sums"]))
+        triangle, d = state["gram"], len(state["feature_sums"])
+        whole = np.int64 if triangle.dtype == np.int32 else triangle.dtype
+        state["gram"] = unpack_triangle(triangle, d, np.zeros((d, d), whole))
         vars(self).update(state)
 
     def pack(self, overwrite: bool = False) -> list[NDArray[Any]]:

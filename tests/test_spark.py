@@ -15,7 +15,7 @@ from parallel_ridge import (
     SufficientStatistics,
     get_backend,
 )
-from parallel_ridge.backends.spark import BATCHES, small_batches
+from parallel_ridge.backends.spark import BATCH_KEY, short_batches
 
 # PySpark's own, which it meets in itself.
 pytestmark = [
@@ -504,26 +504,72 @@ def test_statistics_take_one_pass(spark, digits):
         SufficientStatistics.from_data(frame(spark, Kind("array", np.float64), X[:5] * 1.0, y[:5]))
 
 
+@pytest.fixture
+def setting(spark):
+    """What the session says of the size of batches; None if nothing."""
+    if not spark.conf.isModifiable(BATCH_KEY):
+        pytest.skip(f"this Spark has no {BATCH_KEY}")
+    yield lambda: spark.conf.get(BATCH_KEY, None)
+    spark.conf.unset(BATCH_KEY)
+
+
+def test_folds_have_short_batches_until_the_last_ends(spark, setting):
+    with pytest.raises(KeyError), short_batches(spark):
+        short = setting()
+        assert short is not None
+        with short_batches(spark):
+            assert setting() == short
+        assert setting() == short
+        raise KeyError
+    assert setting() is None
+
+
+def test_a_session_keeps_a_size_of_batches_of_its_own(spark, setting):
+    spark.conf.set(BATCH_KEY, "1234567b")
+    with short_batches(spark):
+        assert setting() == "1234567b"
+    assert setting() == "1234567b"
+
+
 @pytest.mark.parametrize("fails", [False, True])
-def test_a_fold_sets_back_the_size_of_batches(spark, digits, fails):
+def test_a_fold_sets_back_the_size_of_batches(spark, digits, setting, fails):
     X, y, _ = digits
-    before = {key: spark.conf.get(key) for key in BATCHES if spark.conf.isModifiable(key)}
-    assert before
-    seen = {}
-    with small_batches(spark):
-        seen = {key: spark.conf.get(key) for key in before}
-        with small_batches(spark):
-            pass
-        assert seen == {key: spark.conf.get(key) for key in before}
-    assert seen != before
+    seen = []
     rows = frame(spark, Kind("array", np.float64), X[:200] * 1.0, y[:200])
     if fails:
         rows = rows.selectExpr("array(double('NaN')) as features", "label")
-        with pytest.raises(ValueError, match="NaN"):
+    collect = type(rows).toArrow
+
+    def seeing(self):
+        seen.append(setting())
+        return collect(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(rows), "toArrow", seeing)
+        if fails:
+            with pytest.raises(ValueError, match="NaN"):
+                ParallelRidgeClassifier().fit(rows, "label")
+        else:
             ParallelRidgeClassifier().fit(rows, "label")
-    else:
-        ParallelRidgeClassifier().fit(rows, "label")
-    assert before == {key: spark.conf.get(key) for key in before}
+    assert seen and None not in seen
+    assert setting() is None
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "float64"])
+def test_statistics_about_a_shift_of_ones_own(spark, digits, dtype):
+    X, y, _ = digits
+    kind = {"uint8": KINDS[0], "int32": KINDS[3], "float64": KINDS[2]}[dtype]
+    shift = np.linspace(0.0, 3.0, X.shape[1])
+    rows = frame(spark, kind, X.astype(dtype), y)
+    found = SufficientStatistics.from_data(rows, "label", shift=shift)
+    expected = SufficientStatistics.from_data(X.astype(dtype), y, shift=shift)
+    np.testing.assert_array_equal(found.shift, expected.shift)
+    assert found.exact == expected.exact
+    np.testing.assert_allclose(
+        np.triu(found.gram), np.triu(expected.gram), rtol=1e-12, atol=1e-12 * expected.gram.max()
+    )
+    with pytest.raises(ValueError, match=f"shift must be {X.shape[1]} finite numbers"):
+        SufficientStatistics.from_data(rows, "label", shift=shift[1:])
 
 
 def test_partial_fit_on_data_frames(spark, digits):

@@ -986,6 +986,12 @@ def test_pickles_hold_integers_in_as_few_bytes_as_they_need(largest, sign):
     assert (len(content) < 30_000) == (largest < 2**31)  # 5,050 numbers, and some more
 
 
+def test_a_gram_matrix_in_floats_is_pickled_as_it_is():
+    a = of(make_table(50, 20, "uint8")).reshift(np.ones(20), floats=True)
+    again = pickle.loads(pickle.dumps(a))
+    assert again.gram.dtype == np.float64 and again == a
+
+
 def test_labels_are_asked_for():
     with pytest.raises(ValueError, match="y is missing: pass the labels of the rows of X"):
         SufficientStatistics.from_data(np.eye(3))

@@ -8,12 +8,14 @@ import os
 import pickle
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from numbers import Integral
 from operator import add
+from threading import Lock
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
@@ -48,12 +50,9 @@ STOPPED = "The Spark session has been stopped: make a new one, and the DataFrame
 FEW = 16
 # Under Spark Connect the number of partitions is not known: the last round has this many tasks.
 UNKNOWN = 8
-# Arrow batches that stay in a cache on their way, which Spark's own (64 MB or 10,000 rows) do not: half
-# the time, of vectors. The first setting that this version of Spark has is made, for a fold.
-BATCHES = {
-    "spark.sql.execution.arrow.maxBytesPerBatch": "4194304b",
-    "spark.sql.execution.arrow.maxRecordsPerBatch": "1000",
-}
+# Arrow batches that stay in a cache on their way, which Spark's own do not: half the time, of vectors.
+BATCH_KEY = "spark.sql.execution.arrow.maxBytesPerBatch"
+BATCH_BYTES = "8388608b"
 # Errors that another attempt at the same rows would meet again.
 LASTING = (ValueError, TypeError, ArithmeticError, IndexError, KeyError)
 
@@ -130,7 +129,7 @@ class SparkBackend(Backend):
         if not isinstance(self.depth, int) or self.depth < 1:
             raise ValueError(f"depth must be a positive integer; got {self.depth!r}.")
         task = _Task(reduction, reader, self.n_jobs)
-        with clear_errors(), small_batches(session):
+        with clear_errors():
             if is_connect(session):
                 rounds = _rounds(None, self.depth)
                 partials = _tree_of_frames(rows, task, rounds)
@@ -398,19 +397,46 @@ def check_session(session: Any) -> None:
         raise ValueError(STOPPED)
 
 
+class _Batches:
+    """Sessions in which folds run that have made batches shorter, and how many."""
+
+    lock: ClassVar[Lock] = Lock()
+    folds: ClassVar[Counter[str]] = Counter()
+
+
 @contextmanager
-def small_batches(session: Any) -> Iterator[None]:
-    """Jobs that start meanwhile exchange short Arrow batches with Python: see `BATCHES`."""
-    key = next(key for key in BATCHES if session.conf.isModifiable(key))
-    before = session.conf.get(key)
-    if before == BATCHES[key]:  # by a fold in another thread, which will set it back
-        yield
-        return
-    session.conf.set(key, BATCHES[key])
+def short_batches(session: Any) -> Iterator[None]:
+    """Jobs that start meanwhile send batches of `BATCH_BYTES` to Python.
+
+    Unless the session has a setting of its own, or knows none, or lets none be made.
+    """
+    key = session.session_id if is_connect(session) else str(id(session._jsparkSession))
+    with _Batches.lock:
+        mine = key in _Batches.folds or _shorten_batches(session)
+        _Batches.folds[key] += mine
     try:
         yield
     finally:
-        session.conf.set(key, before)
+        with _Batches.lock:
+            _Batches.folds[key] -= mine
+            if not _Batches.folds[key]:
+                del _Batches.folds[key]
+                if mine:
+                    with suppress(Exception):  # a server that is no more
+                        session.conf.unset(BATCH_KEY)
+
+
+def _shorten_batches(session: Any) -> bool:
+    """Whether the size of batches was not set, and now is."""
+    try:
+        if session.conf.get(BATCH_KEY, None) is not None or not session.conf.isModifiable(
+            BATCH_KEY
+        ):
+            return False
+        session.conf.set(BATCH_KEY, BATCH_BYTES)
+        return True
+    except Exception:  # a service that fixes its settings
+        return False
 
 
 # ------------------------------------------------------------------------------------ in executors
@@ -606,7 +632,8 @@ def _tree_of_frames(
     for n_tasks in rounds:
         key = F.pmod(F.col("partition"), F.lit(n_tasks))
         frame = frame.repartition(n_tasks, key).mapInArrow(merge, schema)
-    return Partials(_collected(frame))
+    with short_batches(rows.sparkSession):
+        return Partials(_collected(frame))
 
 
 def _mapped_by_frames(session: Any, call: _Call, items: Sequence[Any]) -> list[tuple[int, bytes]]:
