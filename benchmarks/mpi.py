@@ -227,7 +227,7 @@ def mpi_cost(options: Options) -> Iterator[Row]:
             two.ready()
             times += in_turns([one.seconds, two.seconds], [options.repetitions] * 2)
             points += [(n, d, 1), (n, d, 2)]
-    seconds = np.median(times, axis=1)
+    seconds = np.array([np.median(some) for some in times])
     terms = np.array([_terms(*point) for point in points])
     scale = terms.max(axis=0)
     found, _ = nnls(terms / scale / seconds[:, None], np.ones(len(points)))

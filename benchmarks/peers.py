@@ -24,7 +24,7 @@ from parallel_ridge import ParallelRidgeClassifier, ParallelRidgeClassifierCV
 ALPHA = 10.0
 ALPHAS = np.logspace(-2, 5, 8)
 FOLDS = KFold(3)
-HIMALAYA_ROWS = 15_000
+HIMALAYA_ROWS = 12_000
 CLASSES = np.arange(N_CLASSES)
 
 
@@ -165,7 +165,7 @@ def peers(options: Options) -> Iterator[Comparison]:
 def peers_search(options: Options) -> Iterator[Comparison]:
     """Peers: a search over penalties.
 
-    Eight penalties from 0.01 to 100,000 and the same 3 folds on MNIST's first 15,000 training images in
+    Eight penalties from 0.01 to 100,000 and the same 3 folds on MNIST's first 12,000 training images in
     `float32`, against himalaya's `RidgeCV` with its NumPy backend, one penalty for all classes and one
     at a time in memory; it is measured once. It makes a matrix of training by test rows for each penalty
     and fold, which pays for thousands of targets; of 60,000 images such a matrix is 3 GiB. It chooses
