@@ -215,7 +215,7 @@ def mpi_cost(options: Options) -> Iterator[Row]:
     least squares). **What stands under "predicted" was not measured**: it is the model's, for ranks
     that have a core each and a network like this machine's memory.
     """
-    sizes = (6_000,) if options.quick else (7_500, 15_000, 30_000, 60_000)
+    sizes = (6_000,) if options.quick else (7_500, 30_000, 60_000)
     widths = options.kinds((784, 196))[::-1]
     points, times = [], []
     for n, d in [(n, d) for d in widths for n in sizes]:
