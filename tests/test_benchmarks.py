@@ -61,14 +61,19 @@ def test_exponents_and_overheads_are_those_of_the_law():
     assert page.amdahl({"split": {"1": [1.0], "2": [2.0]}}) == pytest.approx((1.5, 0), abs=1e-9)
 
 
-def test_a_long_comparison_is_measured_less_often(monkeypatch):
+@pytest.mark.parametrize(
+    ("seconds", "warm_ups"), [(5, 0), (30, 1)]
+)  # a turn; a long one counts at once
+def test_a_long_comparison_is_measured_less_often(monkeypatch, seconds, warm_ups):
     monkeypatch.setattr(measure, "PAUSE", 0)
-    clock = iter(range(0, 10_000, 30))
+    clock = iter(range(0, 10_000, seconds))
     monkeypatch.setattr(measure.time, "monotonic", lambda: next(clock))
-    a, b = measure.in_turns([lambda: 1.0, lambda: 2.0], [7, 7])
+    calls = []
+    a, b = measure.in_turns([lambda: calls.append(0) or 1.0, lambda: 2.0], [7, 7])
     assert len(a) == len(b) == measure.LEAST
+    assert len(calls) == measure.LEAST + 1 - warm_ups
     a, b = measure.in_turns([lambda: 1.0, lambda: 2.0], [7, 1])  # once, in the middle
-    assert len(a) == 4 and len(b) == 1
+    assert len(a) == 4 + warm_ups and len(b) == 1
 
 
 @pytest.mark.parametrize("move", [(0, 0), (2, -1), (-1, 3)])
