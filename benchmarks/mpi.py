@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import joblib
 import numpy as np
@@ -39,7 +39,7 @@ START_LIMIT = 120.0
 
 
 class Program(AbstractContextManager["Program"]):
-    """Ranks that wait, asleep, to be told to do one job once more.
+    """Ranks that wait, asleep, to be told to do one job once more; several start at the same time.
 
     Parameters
     ----------
@@ -70,9 +70,6 @@ class Program(AbstractContextManager["Program"]):
             + [str(argument) for argument in arguments],
             env={**os.environ, **limits},
         )
-
-    def __enter__(self) -> Self:
-        return self  # it starts meanwhile, and others with it: see `ready`
 
     def __exit__(self, *_: object) -> None:
         self._path("request").write_text("end")

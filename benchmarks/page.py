@@ -20,7 +20,7 @@ from scipy.optimize import nnls  # scipy.linalg, for its BLAS, comes with it
 from threadpoolctl import threadpool_info
 
 from benchmarks.cells import cell, cells_of
-from benchmarks.measure import ENOUGH, LEAST, PAUSE, Group
+from benchmarks.measure import ENOUGH, LEAST, LONG, PAUSE, Group
 from benchmarks.published import published
 from parallel_ridge.backends.openmp import default_threads
 from parallel_ridge.kernels import _fold
@@ -40,9 +40,10 @@ Measured by `python -m benchmarks`, which rewrites this page; the raw figures ar
 `benchmarks/results.json`.
 
 Each comparison is one run in which both sides take turns on the same data (A B A B ...), on all
-cores, after a warm-up of each and with {PAUSE} s between two measurements, in which idle threads come
-to rest. There are seven of each; where they take more than {ENOUGH:g} s, as few as {LEAST}, and where
-the text says so, one. Cells hold the median and, in brackets, the least and the greatest; the
+cores, after a warm-up of each (none, where a call takes {LONG:g} s) and with {PAUSE} s between two
+measurements, in which idle threads come to rest. There are seven of each; where they take more
+than {ENOUGH:g} s, as few as {LEAST}, and where the text says so, one. Cells hold the median and, in
+brackets, the least and the greatest; the
 ratio is the peer's median over ours, rounded down, so that more than 1 is in our favour. Targets
 are the project's own, set before; one that is stated for another kind of CPU than this one is
 "not measurable on this CPU".

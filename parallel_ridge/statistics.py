@@ -148,7 +148,7 @@ class SufficientStatistics:
             options=lambda: {"shift": repr(None if shift is None else np.asarray(shift).tolist())},
         )
         statistics = engine.fold(StatisticsReduction.of(source, target, shift=shift), source)
-        return replace(statistics, feature_names=None)
+        return replace(statistics, feature_names=None)  # some sources know them, and arrays do not
 
     @property
     def n_features(self) -> int:

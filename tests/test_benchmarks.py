@@ -61,9 +61,7 @@ def test_exponents_and_overheads_are_those_of_the_law():
     assert page.amdahl({"split": {"1": [1.0], "2": [2.0]}}) == pytest.approx((1.5, 0), abs=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("seconds", "warm_ups"), [(5, 0), (30, 1)]
-)  # a turn; a long one counts at once
+@pytest.mark.parametrize(("seconds", "warm_ups"), [(5, 0), (30, 1)])  # long warm-ups count
 def test_a_long_comparison_is_measured_less_often(monkeypatch, seconds, warm_ups):
     monkeypatch.setattr(measure, "PAUSE", 0)
     clock = iter(range(0, 10_000, seconds))

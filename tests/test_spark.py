@@ -527,6 +527,8 @@ def test_folds_have_short_batches_until_the_last_ends(spark, setting):
 def test_a_session_keeps_a_size_of_batches_of_its_own(spark, setting):
     spark.conf.set(BATCH_KEY, "1234567b")
     with short_batches(spark):
+        with short_batches(spark):  # as a fold in another thread would
+            assert setting() == "1234567b"
         assert setting() == "1234567b"
     assert setting() == "1234567b"
 

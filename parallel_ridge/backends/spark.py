@@ -86,6 +86,11 @@ class SparkBackend(Backend):
     solves : {"auto", "tasks", "driver"}, default="auto"
         Where the solves of a search run: a task each, or in threads of the driver. "auto" is the driver
         where the whole cluster is this machine (``local[...]``): statistics need not travel then.
+
+    Notes
+    -----
+    While a fold of a DataFrame runs, the session's ``spark.sql.execution.arrow.maxBytesPerBatch`` is
+    8 MB, unless it was set.
     """
 
     session: Any = None
@@ -412,29 +417,25 @@ def short_batches(session: Any) -> Iterator[None]:
     """
     key = session.session_id if is_connect(session) else str(id(session._jsparkSession))
     with _Batches.lock:
-        mine = key in _Batches.folds or _shorten_batches(session)
+        mine = _Batches.folds[key] > 0 or _shorten_batches(session)
         _Batches.folds[key] += mine
     try:
         yield
     finally:
         with _Batches.lock:
             _Batches.folds[key] -= mine
-            if not _Batches.folds[key]:
-                del _Batches.folds[key]
-                if mine:
-                    with suppress(Exception):  # a server that is no more
-                        session.conf.unset(BATCH_KEY)
+            if mine and not _Batches.folds[key]:
+                with suppress(Exception):  # a server that is no more
+                    session.conf.unset(BATCH_KEY)
 
 
 def _shorten_batches(session: Any) -> bool:
     """Whether the size of batches was not set, and now is."""
     try:
-        if session.conf.get(BATCH_KEY, None) is not None or not session.conf.isModifiable(
-            BATCH_KEY
-        ):
-            return False
-        session.conf.set(BATCH_KEY, BATCH_BYTES)
-        return True
+        unset = session.conf.isModifiable(BATCH_KEY) and session.conf.get(BATCH_KEY, None) is None
+        if unset:
+            session.conf.set(BATCH_KEY, BATCH_BYTES)
+        return bool(unset)
     except Exception:  # a service that fixes its settings
         return False
 

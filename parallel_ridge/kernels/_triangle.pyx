@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
-"""Upper triangles of C-ordered square matrices, each number touched once and the GIL released.
+"""Upper triangles of C-ordered square matrices, the lower ones of their transposes; the GIL is released.
 
 NumPy would pass over the memory several times, and over the half that means nothing too. Callers have
 checked shapes; nothing is checked again here.
