@@ -154,6 +154,8 @@ class Spectrum:
     rotated : ndarray of shape (t, m)
         The right-hand sides in the axes.
     means, target_means : ndarray of shape (d,), (t,)
+    squares : ndarray of shape (d,)
+        Sum of squares of each column about its mean.
     weight_sum : float
     problem : Problem
     noise : float
@@ -166,6 +168,7 @@ class Spectrum:
     rotated: NDArray[np.float64]
     means: NDArray[np.float64]
     target_means: NDArray[np.float64]
+    squares: NDArray[np.float64]
     weight_sum: float
     problem: Problem
     noise: float = 0.0
@@ -183,11 +186,15 @@ class Spectrum:
         squares = self.values - self.base
         real = squares > len(squares) * EPSILON * squares.max(initial=0.0)
         if real.sum() + self.problem.fit_intercept < n_rows:
-            return Leverages(fitted, None)
+            # A term x v of a coordinate loses 2^-24 of itself, and errors are independent.
+            largest = fitted.max(axis=0, initial=0.0)
+            errors = self.squares @ self.axes**2
+            rounding = 2.0**-23 * float(((squares * largest**2) @ errors) ** 0.5) / n_rows
+            return Leverages(fitted, None, rounding)
         penalties = [self.problem.penalty(alpha, self.weight_sum) for alpha in alphas]
         left_out = np.array(penalties)[:, None] * fitted
         return Leverages(
-            fitted, np.divide(left_out, squares, out=np.zeros_like(fitted), where=real)
+            fitted, np.divide(left_out, squares, out=np.zeros_like(fitted), where=real), np.inf
         )
 
     def weights(self, alphas: Sequence[float]) -> list[Weights]:
@@ -215,14 +222,15 @@ class CholeskyFactor:
 
     Attributes
     ----------
-    lower : ndarray of shape (d, d)
-        Only the lower triangle is meaningful.
-    scale, penalty, means : ndarray of shape (d,)
-        ``penalty`` is the diagonal of ``alpha P``.
+    lower : ndarray of shape (m, m)
+        Of the columns that vary; only the lower triangle is meaningful.
+    scale : ndarray of shape (m,)
     condition : float
         Estimated condition number of the scaled system.
-    constant : ndarray of shape (d,), bool
-        Columns without variance, whose weights are zero.
+    varies : ndarray of shape (d,), bool
+        Columns with variance; the weights of others are zero.
+    penalty, means : ndarray of shape (d,)
+        ``penalty`` is the diagonal of ``alpha P``.
     target_means : ndarray of shape (t,)
     problem : Problem
     """
@@ -230,7 +238,7 @@ class CholeskyFactor:
     lower: NDArray[np.float64]
     scale: NDArray[np.float64]
     condition: float
-    constant: NDArray[np.bool_]
+    varies: NDArray[np.bool_]
     penalty: NDArray[np.float64]
     means: NDArray[np.float64]
     target_means: NDArray[np.float64]
@@ -238,8 +246,11 @@ class CholeskyFactor:
 
     def solve(self, rhs: NDArray[np.float64]) -> NDArray[np.float64]:
         """Coefficients for right-hand sides, both of shape (t, d)."""
-        solution, _ = lapack.dpotrs(self.lower, (rhs * self.scale).T, lower=1, overwrite_b=1)
-        coef: NDArray[np.float64] = solution.T * self.scale
+        coef = np.zeros_like(rhs)
+        if len(self.lower):
+            scaled = rhs[:, self.varies] * self.scale
+            solution, _ = lapack.dpotrs(self.lower, scaled.T, lower=1, overwrite_b=1)
+            coef[:, self.varies] = solution.T * self.scale
         return coef
 
     def weights(self, coef: NDArray[np.float64]) -> Weights:
@@ -282,9 +293,7 @@ def refine(
     """
     before = 1.0
     while True:
-        rhs = residual(coef)
-        rhs[:, factor.constant] = 0.0
-        (step,) = mapping(factor.solve, [rhs])
+        (step,) = mapping(factor.solve, [residual(coef)])
         coef = coef + step
         # Against the longest, since a target may be nothing but rounding.
         length = np.linalg.norm(coef, axis=1).max()
@@ -395,14 +404,15 @@ class NormalEquations:
         else:
             self.means = np.zeros(len(sums))
             self.rhs = 2.0 * class_sums - sums
-        self.gram = gram
-        self.constant = gram.diagonal() <= 0.0
-        varies = ~self.constant
-        self.loss = EPSILON * float((uncentred[varies] / gram.diagonal()[varies]).max(initial=1.0))
-        self.rhs[:, self.constant] = 0.0
-        if self.constant.any():  # their products with other columns are rounding too
-            gram[self.constant] = 0.0
-            gram[:, self.constant] = 0.0
+        self.varies = gram.diagonal() > 0.0
+        # Constant columns get no weight, and their products with others are rounding.
+        kept = np.flatnonzero(self.varies)
+        _triangle.select(gram, kept)
+        self.gram = gram.reshape(-1)[: len(kept) ** 2].reshape(len(kept), len(kept))
+        self.rhs[:, ~self.varies] = 0.0
+        self.squares = np.where(self.varies, variances if problem.fit_intercept else uncentred, 0.0)
+        cancelled = uncentred[self.varies] / self.gram.diagonal()
+        self.loss = EPSILON * float(cancelled.max(initial=1.0))
         self.target_means = 2.0 * class_weights / n - 1.0
         self.weight_sum = n
         rounded = statistics.exact or statistics.dtype == np.float32
@@ -413,9 +423,9 @@ class NormalEquations:
         self.refine_from = REFINE_FROM[kind] * self.limit
         self.search_limit = ROUNDED_SEARCH_LIMIT if rounded else SEARCH_LIMIT
         self.problem = problem
-        self.penalties = np.ones(len(sums))
+        self.penalties = np.ones(len(self.gram))
         if problem.standardize:
-            self.penalties = np.where(variances > 0.0, variances / n, 1.0)
+            self.penalties = np.where(variances > 0.0, variances / n, 1.0)[self.varies]
 
     def solve_cholesky(
         self, alpha: float, overwrite: bool = False, limit: float | None = None
@@ -439,16 +449,12 @@ class NormalEquations:
 
         The error of small values is relative to the largest one.
         """
-        varies = ~self.constant
-        root = np.sqrt(self.penalties[varies])
+        root = np.sqrt(self.penalties)
         system = self.gram if overwrite else self.gram.copy()
-        if self.constant.any():
-            system = system[np.ix_(varies, varies)]
         for rows in _row_blocks(len(system)):
             system[rows] /= root[rows, None] * root
-        values, vectors = scipy.linalg.eigh(
-            system.T, lower=True, overwrite_a=True, check_finite=False, driver="evd"
-        )
+        # NumPy's, unlike SciPy's, let other folds' threads run.
+        values, vectors = np.linalg.eigh(system, UPLO="U")
         values[values <= len(values) * EPSILON * values.max(initial=0.0)] = 0.0
         return self._spectrum(values, 0.0, vectors)
 
@@ -469,11 +475,9 @@ class NormalEquations:
         for the Cholesky factor as the start.
         """
         factor = self.factorise(alpha, False, self.search_limit if limit is None else limit)
-        varies = ~self.constant
-        root = np.sqrt(self.penalties[varies])
-        lower = np.tril(factor.lower)[np.ix_(varies, varies)]
-        lower /= (factor.scale[varies] * root)[:, None]
-        vectors, values, _ = scipy.linalg.svd(lower, overwrite_a=True, check_finite=False)
+        lower = np.tril(factor.lower)
+        lower /= (factor.scale * np.sqrt(self.penalties))[:, None]
+        vectors, values, _ = np.linalg.svd(lower)
         return self._spectrum(values**2, self.problem.penalty(alpha, self.weight_sum), vectors)
 
     def condition_bound(self, alpha: float) -> float:
@@ -543,19 +547,19 @@ class NormalEquations:
             If the condition number exceeds ``limit``.
         """
         penalty = self.problem.penalty(alpha, self.weight_sum) * self.penalties
-        diagonal = self.gram.diagonal() + penalty
-        diagonal[diagonal <= 0.0] = 1.0  # a constant column with no penalty: weight zero
-        scale = 1.0 / np.sqrt(diagonal)
+        scale = 1.0 / np.sqrt(self.gram.diagonal() + penalty)
         system = self.gram if overwrite else np.empty_like(self.gram)
         norm = np.zeros(len(system))
         _triangle.scale(self.gram, scale, system, norm)
         lower, condition = _cholesky(system, norm, limit)
+        penalties = np.zeros(len(self.varies))
+        penalties[self.varies] = penalty
         return CholeskyFactor(
             lower,
             scale,
             condition,
-            self.constant,
-            penalty,
+            self.varies,
+            penalties,
             self.means,
             self.target_means,
             self.problem,
@@ -564,10 +568,8 @@ class NormalEquations:
     def _spectrum(
         self, values: NDArray[np.float64], base: float, vectors: NDArray[np.float64]
     ) -> Spectrum:
-        varies = ~self.constant
-        axes = np.zeros((len(varies), len(values)))
-        np.divide(vectors, np.sqrt(self.penalties[varies])[:, None], out=vectors)
-        axes[varies] = vectors
+        axes = np.zeros((len(self.varies), len(values)))
+        axes[self.varies] = vectors / np.sqrt(self.penalties)[:, None]
         return Spectrum(
             values,
             base,
@@ -575,6 +577,7 @@ class NormalEquations:
             self.rhs @ axes,
             self.means,
             self.target_means,
+            self.squares,
             self.weight_sum,
             self.problem,
         )
@@ -583,7 +586,7 @@ class NormalEquations:
 def eigen_pays(n_features: int) -> float:
     """Penalties beyond which one eigendecomposition costs less than a Cholesky for each."""
     sizes = np.log(list(EIGEN_PAYS))
-    return float(np.interp(np.log(n_features), sizes, list(EIGEN_PAYS.values())))
+    return float(np.interp(np.log(max(n_features, 1)), sizes, list(EIGEN_PAYS.values())))
 
 
 def _cholesky(
@@ -591,6 +594,8 @@ def _cholesky(
 ) -> tuple[NDArray[np.float64], float]:
     """Lower factor of a C-ordered upper triangle, in its memory, and an estimate of its condition."""
     factor = system.T
+    if not len(factor):
+        return factor, 1.0
     if _triangle.cholesky(factor, CHOLESKY_PANEL) > 0:
         raise IllConditioned(np.inf)
     reciprocal, _ = lapack.dpocon(factor, norm.max(initial=0.0), uplo="L")
@@ -741,7 +746,9 @@ def spectrum_of_rows(factor: Factor, problem: Problem) -> Spectrum:
     rotated = (s[:, None] * (U.T @ B)).T
     noise = float(max(A.shape) * EPSILON * s.max(initial=0.0)) ** 2
     axes = Vt.T / scale[:, None]
-    return Spectrum(s**2, 0.0, axes, rotated, means, target_means, weight_sum, problem, noise)
+    return Spectrum(
+        s**2, 0.0, axes, rotated, means, target_means, squares, weight_sum, problem, noise
+    )
 
 
 def _fold_factor(backend: Backend, source: Source, target: Target, problem: Problem) -> Factor:

@@ -60,6 +60,7 @@ from parallel_ridge import (
     ParallelRidgeClassifier,
     ParallelRidgeClassifierCV,
     SufficientStatistics,
+    reductions,
     solvers,
 )
 from parallel_ridge.reductions import StatisticsReduction
@@ -788,6 +789,53 @@ def test_leave_one_out_of_float32_rows_is_that_of_float64_to_their_digits(shape,
     exact = ParallelRidgeClassifierCV([1.0], store_cv_results=True).fit(X.astype("d"), y)
     assert_allclose(model.loo_decision_, exact.loo_decision_, atol=2e-3)
     assert model.coef_.dtype == np.float32
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("options", [{}, {"standardize": True}, {"fit_intercept": False}])
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "float64"])
+def test_small_leverages_are_formed_in_float32_at_no_loss_of_eight_digits(
+    dtype, options, weighted, monkeypatch
+):
+    rng = np.random.default_rng(3)
+    X = rng.integers(0, 200, (4000, 30)) * (rng.random((4000, 30)) < 0.5)
+    X[:, 7], X[11, :] = 5, 200  # a constant column, and a row far from the others
+    X[11, 3], X[:, 4] = 0, X[:, 5] + rng.integers(0, 40, 4000)  # and nearly collinear ones
+    y = (X[:, 0] > 50) + (X[:, 1] + rng.integers(0, 50, 4000) > 70)
+    weights = rng.integers(0, 5, 4000).astype(float) if weighted else None
+    values, kinds = [], set()
+    call = reductions.LeaveOneOutDecisions.__call__
+
+    def spied(self, block):
+        kinds.add(self.leverage_dtype)
+        return call(self, block)
+
+    monkeypatch.setattr(reductions.LeaveOneOutDecisions, "__call__", spied)
+    for rounding in (reductions.LEVERAGE_ROUNDING, -1.0):
+        monkeypatch.setattr(reductions, "LEVERAGE_ROUNDING", rounding)
+        kinds.clear()
+        model = ParallelRidgeClassifierCV([1e-3, 1.0], store_cv_results=True, **options)
+        model.fit(X.astype(dtype), y, weights)
+        values.append((model.loo_decision_, model.cv_results_["mean_test_score"]))
+        assert kinds == {np.dtype("float32" if rounding > 0 else "float64")}
+    assert_allclose(values[0][0], values[1][0], atol=1e-7)
+    assert_allclose(values[0][1], values[1][1], rtol=1e-9)
+    assert np.abs(values[0][0] - values[1][0]).max() > 0
+
+
+@pytest.mark.parametrize("cv", [None, 3])
+@pytest.mark.parametrize("many", [False, True])
+def test_a_search_on_constant_columns_alone_finds_no_weights(cv, many):
+    X, y = np.full((30, 4), 0.1), np.arange(30) % 3
+    alphas = np.logspace(-2, 2, 40) if many else [1.0, 2.0, 1.5]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        warnings.filterwarnings("ignore", "The best alpha")
+        model = ParallelRidgeClassifierCV(alphas, cv=cv, store_cv_results=cv is None).fit(X, y)
+    assert_array_equal(model.coef_, np.zeros((3, 4)))
+    assert_allclose(model.intercept_, -1 / 3)
+    if cv is None:
+        assert_allclose(model.loo_decision_[0], [2 * 9 / 29 - 1, 2 * 10 / 29 - 1, 2 * 10 / 29 - 1])
 
 
 # ------------------------------------------------------------------------------------------------

@@ -398,7 +398,7 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         ones = np.ones(source.n_features)
         target_means = factor.target_means if self.fit_intercept else np.zeros(len(weights.coef))
         # In standard deviations (or less, of columns that the penalty outweighs).
-        distances = np.abs(factor.means) * factor.scale * np.sqrt(source.weight_sum())
+        distances = np.abs(factor.means[factor.varies]) * factor.scale * source.weight_sum() ** 0.5
         centred = bool((distances > 10.0).any())
 
         def residual(coef: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ def move_shift(
     n_rows: int,
     out: NDArray[Any],
 ) -> None: ...
+def select(matrix: NDArray[np.float64], kept: NDArray[np.intp]) -> None: ...
 def scale(
     matrix: NDArray[np.float64],
     factors: NDArray[np.float64],

@@ -53,6 +53,18 @@ def move_shift(
                 out[i, j] = <total> <int64_t> (gram[i, j] - (left * sums[j] + right * step[j]))
 
 
+def select(double[:, ::1] matrix, const Py_ssize_t[::1] kept):
+    """Move some rows and columns of a triangle together, as a smaller one at the start of its memory."""
+    cdef Py_ssize_t i, j, d = matrix.shape[0], m = kept.shape[0]
+    if m == 0 or m == d:
+        return
+    cdef double *out = &matrix[0, 0]
+    with nogil:
+        for i in range(m):
+            for j in range(i, m):
+                out[i * m + j] = matrix[kept[i], kept[j]]
+
+
 def scale(const double[:, ::1] matrix, const double[::1] factors, double[:, ::1] out, double[::1] norm):
     """Scale rows and columns to a unit diagonal, perhaps in place.
 

@@ -15,6 +15,7 @@ from scipy.linalg import blas
 
 from parallel_ridge import solvers
 from parallel_ridge.backends import Backend
+from parallel_ridge.backends.openmp import OpenMPBackend
 from parallel_ridge.model_selection._scoring import Scoring, fit_scale, where
 from parallel_ridge.model_selection._splits import Splits, terms
 from parallel_ridge.reductions import (
@@ -280,7 +281,9 @@ class Searcher:
             return PathDecisions(coefs.astype(self._dtype), intercepts.astype(self._dtype))
 
         def fold(some: Sequence[int], make: Make) -> list[Any]:
-            reductions = [make(decisions_of(path, some)) for path in paths]
+            # Many penalties take some 20 ms a path to be combined from few.
+            threads = OpenMPBackend(self.backend.solve_threads())
+            reductions = threads.map(lambda path: make(decisions_of(path, some)), paths)
             scored, tested = paths[0].scored, splits.tested
             if tested is not None and all(path.scored is scored for path in paths):
                 groups = scored.grouped(splits.group, tested)
