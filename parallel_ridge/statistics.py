@@ -549,10 +549,8 @@ def pack_triangle(matrix: NDArray[Any], overwrite: bool = False) -> NDArray[Any]
     d = len(matrix)
     n = d * (d + 1) // 2
     packed = matrix.reshape(-1)[:n] if overwrite else np.empty(n, matrix.dtype)
-    start = 0
-    for i in range(d):  # no row is moved to where one is that has not moved yet
-        packed[start : start + d - i] = matrix[i, i:]
-        start += d - i
+    if d:
+        _triangle.pack(matrix, packed)
     return packed
 
 
@@ -565,10 +563,8 @@ def unpack_triangle(packed: NDArray[Any], d: int, out: NDArray[Any] | None = Non
         Where to put it, what is below then meaningless; ``packed`` may be the front of its memory.
     """
     matrix = np.zeros((d, d), packed.dtype) if out is None else out
-    stop = len(packed)
-    for i in reversed(range(d)):
-        matrix[i, i:] = packed[stop - (d - i) : stop]
-        stop -= d - i
+    if d:
+        _triangle.unpack(packed, matrix)
     return matrix
 
 

@@ -589,9 +589,13 @@ def _row(pa: Any, index: int, value: bytes) -> Any:
     return pa.RecordBatch.from_arrays(arrays, names=["partition", "value"])
 
 
-def _items(batches: Iterable[Any]) -> Iterator[tuple[int, bytes]]:
+def _items(batches: Iterable[Any]) -> Iterator[tuple[int, Any]]:
+    """Rows of a number and bytes, which stay in the memory of the batch."""
     for batch in batches:
-        yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
+        numbers, values = batch.columns
+        yield from (
+            (n.as_py(), value.as_buffer()) for n, value in zip(numbers, values, strict=True)
+        )
 
 
 def _collected(frame: Any) -> list[tuple[int, bytes]]:

@@ -7,13 +7,18 @@ checked shapes; nothing is checked again here.
 
 from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport fabs
-from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memset
+from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.string cimport memmove, memset
 from scipy.linalg.cython_blas cimport dgemm, dsyrk, dtrsm
 from scipy.linalg.cython_lapack cimport dpotrf
 
 ctypedef fused total:
     double
+    int64_t
+
+ctypedef fused stored:
+    double
+    int32_t
     int64_t
 
 
@@ -24,6 +29,25 @@ def add(total[:, ::1] into, const total[:, ::1] other):
         for i in range(d):
             for j in range(i, d):
                 into[i, j] += other[i, j]
+
+
+def pack(const total[:, ::1] matrix, total[::1] packed):
+    """The triangle row by row, perhaps to the front of its own memory."""
+    cdef Py_ssize_t i, at = 0, d = matrix.shape[0]
+    with nogil:
+        for i in range(d):  # no row is moved to where one is that has not moved yet
+            memmove(&packed[at], &matrix[i, i], (d - i) * sizeof(total))
+            at += d - i
+
+
+def unpack(const stored[::1] packed, total[:, ::1] matrix):
+    """What `pack` makes, perhaps of shorter integers, or from the front of the memory of `matrix`."""
+    cdef Py_ssize_t i, j, at = packed.shape[0], d = matrix.shape[0]
+    with nogil:
+        for i in range(d - 1, -1, -1):
+            at -= d - i
+            for j in range(d - i - 1, -1, -1):
+                matrix[i, i + j] = <total> packed[at + j]
 
 
 def move_shift(
