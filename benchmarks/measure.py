@@ -96,6 +96,8 @@ class Comparison:
         Whether one measurement will do, with no warm-up: memory and accuracy do not vary.
     peer_once : bool, default=False
         Whether the peer, which takes very long, is measured once, with no warm-up.
+    least : int, default=LEAST
+        Measurements of each side, at least, unless it is measured once.
     accuracies : tuple of two callables returning float, default=None
         Called after all measurements: test accuracy of what was measured last, ours and the peer's.
     """
@@ -109,13 +111,14 @@ class Comparison:
     unit: str = "s"
     once: bool = False
     peer_once: bool = False
+    least: int = LEAST
     accuracies: tuple[Measurement, Measurement] | None = None
 
     def measure(self, repetitions: int) -> dict[str, Any]:
         """All measurements, as JSON holds them."""
         calls = [call for call in (self.ours, self.peer) if call] if self.ours else []
         most = [1, 1] if self.once else [repetitions, 1 if self.peer_once else repetitions]
-        ours, peer = [*in_turns(calls, most[: len(calls)]), [], []][:2]
+        ours, peer = [*in_turns(calls, most[: len(calls)], self.least), [], []][:2]
         return {
             "name": self.name,
             "against": self.against,
@@ -304,7 +307,9 @@ class Options:
         return 3_000 if self.quick else 60_000
 
 
-def in_turns(calls: Sequence[Measurement], repetitions: Sequence[int]) -> list[list[float]]:
+def in_turns(
+    calls: Sequence[Measurement], repetitions: Sequence[int], least: int = LEAST
+) -> list[list[float]]:
     """Measure A, B, A, B, ... each as often as told, with a pause before each.
 
     What is measured more than once is warmed up, unless that takes long: then it counts. What is
@@ -327,7 +332,7 @@ def in_turns(calls: Sequence[Measurement], repetitions: Sequence[int]) -> list[l
         if turn >= 0 or spent > LONG * len(calls):
             for i, value in taken.items():
                 results[i].append(float(f"{value:.6g}"))
-        if spent > ENOUGH and all(results) and max(map(len, results)) >= LEAST:
+        if spent > ENOUGH and all(results) and max(map(len, results)) >= least:
             break
     return results
 

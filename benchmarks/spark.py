@@ -153,6 +153,7 @@ def spark(options: Options) -> Iterator[Comparison]:
     images, of what was timed.
     """
     frames = _frames(options.quick)
+    _fit(frames.binary)()  # starts the executors' Pythons
     against = "Spark ML, `LogisticRegression(maxIter=10)`"
     ten = 'Spark ML, ten `LinearRegression(solver="normal")`'
 

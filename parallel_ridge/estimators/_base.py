@@ -50,9 +50,11 @@ ROW_SOLVERS = ("svd", "dual", "cg")
 LARGEST_SYSTEM = 20_000
 # Options that may differ between processes: they change no result.
 OWN_OPTIONS = ("backend", "n_jobs", "memory", "verbose")
-# Rows a thread converts and multiplies at a time (in its cache), and rows it takes from the pile.
-PREDICT_ROWS = 256
-PART_ROWS = 1024
+# Rows that a thread takes from the pile, and how many it converts and multiplies at a time: some
+# hundred KB of numbers, within its own cache, and few rows, which OpenBLAS multiplies the faster.
+PART_ROWS = 2048
+PREDICT_ROWS = 64
+PREDICT_VALUES = 2**16
 
 
 class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
@@ -463,11 +465,13 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
             dtype = np.result_type(coef, part.dtype)
             weights = coef.astype(dtype, copy=False)
             values = np.empty((part.shape[0], coef.shape[1]), dtype)
-            buffer = None
-            if isinstance(part, np.ndarray) and part.dtype != dtype:
-                buffer = np.empty((PREDICT_ROWS, part.shape[1]), dtype)
-            for first in range(0, len(values), PREDICT_ROWS):
-                rows = slice(first, min(first + PREDICT_ROWS, len(values)))
+            step, buffer = len(values), None
+            if isinstance(part, np.ndarray):
+                step = min(step, max(PREDICT_ROWS, PREDICT_VALUES // (part.shape[1] + 1)))
+                if part.dtype != dtype:
+                    buffer = np.empty((step, part.shape[1]), dtype)
+            for first in range(0, len(values), step):
+                rows = slice(first, min(first + step, len(values)))
                 block = take_rows(part, rows)
                 if buffer is not None:
                     block = buffer[: len(block)]
