@@ -963,8 +963,9 @@ class LeaveOneOutDecisions:
 
     Notes
     -----
-    Leverages are nearly all of the work, and an error of a small one hardly counts in ``1 - h``. So
-    they are formed in float32 for float64 values too, where they are small and lose little by it.
+    Leverages are most of the work unless penalties are many, and an error of a small one hardly counts
+    in ``1 - h``. So they are formed in float32 for float64 values too, where they are small and lose
+    little by it.
 
     References
     ----------
@@ -992,10 +993,11 @@ class LeaveOneOutDecisions:
         self.leverage_dtype = single if small else double
         coefs = axes @ (diagonals.fitted[:, None] * rotated).reshape(p * t, m).T
         self.coordinates = _CentredProduct(axes, means, {double, self.leverage_dtype})
+        if diagonals.left_out is not None:
+            self.filtered = (diagonals.left_out[:, None] * rotated).reshape(p * t, m).T
         self.fitted = _CentredProduct(coefs, means, {double, self.dtype})
         self.means = means
         self.diagonals = diagonals
-        self.rotated = rotated
         self.target_means = target_means
         self.targets = targets
         self.n_classes = n_classes
@@ -1038,9 +1040,7 @@ class LeaveOneOutDecisions:
         if diagonal is None:
             errors = y[:, None] - self._fitted(rows, dtype)
         else:
-            p, t, m = *self.shape, diagonal.shape[1]
-            filtered = (diagonal[:, None] * self.rotated).reshape(p * t, m)
-            errors = (a @ filtered.T).reshape(-1, p, t)
+            errors = (a @ self.filtered).reshape(-1, *self.shape)
         np.multiply(a, a, out=a)
         if diagonal is None:
             part = (a @ self.diagonals.fitted.T.astype(a.dtype)).astype(np.float64, copy=False)

@@ -32,7 +32,9 @@ from parallel_ridge.reductions import (
 from parallel_ridge.sources import Block, Source, Target
 from parallel_ridge.statistics import SufficientStatistics
 
-# Features up to which a Cholesky factorisation, some 10 ms, has one thread.
+# Numbers up to here have squares and products of which float32 can hold what matters.
+FLOAT32_RANGE = 1e30
+# Features up to which a decomposition, a Cholesky's some 10 ms, has one thread.
 FEATURES_ONE_THREAD = 1000
 # Penalties too small for an eigendecomposition beyond which singular values cost less than a Cholesky
 # for each.
@@ -155,7 +157,7 @@ class Spectrum:
         The right-hand sides in the axes.
     means, target_means : ndarray of shape (d,), (t,)
     squares : ndarray of shape (d,)
-        Sum of squares of each column about its mean.
+        Sum of squares of each column about ``means``.
     weight_sum : float
     problem : Problem
     noise : float
@@ -186,16 +188,26 @@ class Spectrum:
         squares = self.values - self.base
         real = squares > len(squares) * EPSILON * squares.max(initial=0.0)
         if real.sum() + self.problem.fit_intercept < n_rows:
-            # A term x v of a coordinate loses 2^-24 of itself, and errors are independent.
-            largest = fitted.max(axis=0, initial=0.0)
-            errors = self.squares @ self.axes**2
-            rounding = 2.0**-23 * float(((squares * largest**2) @ errors) ** 0.5) / n_rows
-            return Leverages(fitted, None, rounding)
+            return Leverages(fitted, None, self._rounding(squares, fitted, n_rows))
         penalties = [self.problem.penalty(alpha, self.weight_sum) for alpha in alphas]
         left_out = np.array(penalties)[:, None] * fitted
         return Leverages(
             fitted, np.divide(left_out, squares, out=np.zeros_like(fitted), where=real), np.inf
         )
+
+    def _rounding(
+        self, squares: NDArray[np.float64], fitted: NDArray[np.float64], n_rows: int
+    ) -> float:
+        """Estimate of what leverages lose in float32: infinite if it cannot hold what makes them."""
+        largest = fitted.max(axis=0, initial=0.0)
+        sizes = [np.abs(part).max(initial=0.0) for part in (self.squares, self.axes, largest)]
+        if max(sizes) > FLOAT32_RANGE:
+            return np.inf
+        # A term x v of a coordinate loses 2^-24 of itself, and errors are independent. On an axis with
+        # no variance there is nothing but their squares.
+        lost = 2.0**-48 * (self.squares @ self.axes**2) / n_rows
+        first = (np.maximum(squares, 0.0) * largest**2 / n_rows) @ lost
+        return float(2.0 * first**0.5 + largest @ lost)
 
     def weights(self, alphas: Sequence[float]) -> list[Weights]:
         """Weights for each penalty: the solution of least norm where there are many."""
@@ -404,14 +416,13 @@ class NormalEquations:
         else:
             self.means = np.zeros(len(sums))
             self.rhs = 2.0 * class_sums - sums
-        self.varies = gram.diagonal() > 0.0
+        self.squares = gram.diagonal().copy()
+        self.varies = self.squares > 0.0
         # Constant columns get no weight, and their products with others are rounding.
         kept = np.flatnonzero(self.varies)
         _triangle.select(gram, kept)
         self.gram = gram.reshape(-1)[: len(kept) ** 2].reshape(len(kept), len(kept))
-        self.rhs[:, ~self.varies] = 0.0
-        self.squares = np.where(self.varies, variances if problem.fit_intercept else uncentred, 0.0)
-        cancelled = uncentred[self.varies] / self.gram.diagonal()
+        cancelled = uncentred[self.varies] / self.squares[self.varies]
         self.loss = EPSILON * float(cancelled.max(initial=1.0))
         self.target_means = 2.0 * class_weights / n - 1.0
         self.weight_sum = n
@@ -451,10 +462,12 @@ class NormalEquations:
         """
         root = np.sqrt(self.penalties)
         system = self.gram if overwrite else self.gram.copy()
-        for rows in _row_blocks(len(system)):
-            system[rows] /= root[rows, None] * root
-        # NumPy's, unlike SciPy's, let other folds' threads run.
-        values, vectors = np.linalg.eigh(system, UPLO="U")
+        if self.problem.standardize:
+            for rows in _row_blocks(len(system)):
+                system[rows] /= root[rows, None] * root
+        values, vectors = np.empty(len(system)), system.T
+        if _triangle.eigenvectors(vectors, values):
+            raise np.linalg.LinAlgError("The eigendecomposition did not converge.")
         values[values <= len(values) * EPSILON * values.max(initial=0.0)] = 0.0
         return self._spectrum(values, 0.0, vectors)
 
@@ -477,7 +490,9 @@ class NormalEquations:
         factor = self.factorise(alpha, False, self.search_limit if limit is None else limit)
         lower = np.tril(factor.lower)
         lower /= (factor.scale * np.sqrt(self.penalties))[:, None]
-        vectors, values, _ = np.linalg.svd(lower)
+        vectors, values, _ = np.linalg.svd(
+            lower
+        )  # SciPy's would keep the threads of other folds waiting
         return self._spectrum(values**2, self.problem.penalty(alpha, self.weight_sum), vectors)
 
     def condition_bound(self, alpha: float) -> float:
@@ -568,8 +583,12 @@ class NormalEquations:
     def _spectrum(
         self, values: NDArray[np.float64], base: float, vectors: NDArray[np.float64]
     ) -> Spectrum:
-        axes = np.zeros((len(self.varies), len(values)))
-        axes[self.varies] = vectors / np.sqrt(self.penalties)[:, None]
+        if self.problem.standardize:
+            vectors /= np.sqrt(self.penalties)[:, None]
+        axes = vectors
+        if not self.varies.all():
+            axes = np.zeros((len(self.varies), len(values)), order="F")
+            axes[self.varies] = vectors
         return Spectrum(
             values,
             base,
@@ -617,7 +636,7 @@ def with_intercept(
 
 
 def blas_of_solve(n_features: int) -> AbstractContextManager[None]:
-    """Holds BLAS to one thread where a Cholesky factorisation gains less by more than it costs.
+    """Holds BLAS to one thread where a decomposition gains less by more than it costs.
 
     BLAS's threads and OpenMP's know nothing of each other, and each wait for their next work busily,
     for some 20 ms. After a solve of a few ms they would take the cores of the next fold.

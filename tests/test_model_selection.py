@@ -801,6 +801,7 @@ def test_small_leverages_are_formed_in_float32_at_no_loss_of_eight_digits(
     X = rng.integers(0, 200, (4000, 30)) * (rng.random((4000, 30)) < 0.5)
     X[:, 7], X[11, :] = 5, 200  # a constant column, and a row far from the others
     X[11, 3], X[:, 4] = 0, X[:, 5] + rng.integers(0, 40, 4000)  # and nearly collinear ones
+    X[:, 8] = X[:, 9]  # and equal ones
     y = (X[:, 0] > 50) + (X[:, 1] + rng.integers(0, 50, 4000) > 70)
     weights = rng.integers(0, 5, 4000).astype(float) if weighted else None
     values, kinds = [], set()
@@ -814,13 +815,44 @@ def test_small_leverages_are_formed_in_float32_at_no_loss_of_eight_digits(
     for rounding in (reductions.LEVERAGE_ROUNDING, -1.0):
         monkeypatch.setattr(reductions, "LEVERAGE_ROUNDING", rounding)
         kinds.clear()
-        model = ParallelRidgeClassifierCV([1e-3, 1.0], store_cv_results=True, **options)
+        model = ParallelRidgeClassifierCV([10.0, 1e3], store_cv_results=True, **options)
         model.fit(X.astype(dtype), y, weights)
         values.append((model.loo_decision_, model.cv_results_["mean_test_score"]))
         assert kinds == {np.dtype("float32" if rounding > 0 else "float64")}
     assert_allclose(values[0][0], values[1][0], atol=1e-7)
     assert_allclose(values[0][1], values[1][1], rtol=1e-9)
     assert np.abs(values[0][0] - values[1][0]).max() > 0
+
+
+@pytest.mark.parametrize("scale", [1e39, 1e20, 1e-25])
+def test_leverages_that_float32_cannot_hold_are_formed_in_float64(scale):
+    rng = np.random.default_rng(0)
+    X, noise = rng.normal(size=(400, 5)), rng.normal(size=400)
+    y, alphas = X[:, 0] + noise > 0, np.array([1.0, 10.0])
+    usual = ParallelRidgeClassifierCV(alphas, store_cv_results=True).fit(X, y)
+    model = ParallelRidgeClassifierCV(alphas * scale**2, store_cv_results=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        model.fit(X * scale, y)
+        assert_allclose(model.loo_decision_, usual.loo_decision_, atol=1e-7)
+        X[:, 0] *= 6e23  # a number of particles beside others
+        model.set_params(alphas=alphas).fit(X, y)
+        assert model.score(X, y) > 0.7
+
+
+@pytest.mark.parametrize("alpha", [1e-4, 1e-2, 1.0])
+@pytest.mark.parametrize("copies", [2, 3])
+def test_leverages_of_copied_columns_keep_eight_digits(copies, alpha):
+    B = np.random.default_rng(3).integers(0, 200, (4000, 15))
+    y, X = B[:, 0] + B[:, 1] > 200, np.hstack([B] * copies).astype("uint8")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        model = ParallelRidgeClassifierCV([alpha, 2 * alpha], store_cv_results=True).fit(X, y)
+    # As one column, of copies times the weight: a penalty that is as much smaller.
+    one = ParallelRidgeClassifierCV([model.alpha_ / copies], store_cv_results=True).fit(B * 1.0, y)
+    errors = model.loo_decision_ - one.loo_decision_
+    residuals = model.loo_decision_ - coded(y)[:, 0]
+    assert np.sqrt(np.mean(errors**2)) < 1e-8 * np.sqrt(np.mean(residuals**2))
 
 
 @pytest.mark.parametrize("cv", [None, 3])

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from numbers import Integral
-from operator import add
+from operator import add, itemgetter
 from threading import Lock
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -469,7 +469,7 @@ class Partials:
     sums of floats do not depend on which result came first.
     """
 
-    parts: list[tuple[int, bytes]]
+    parts: list[tuple[int, Any]]
 
     def __add__(self, other: Partials) -> Partials:
         """Results of both."""
@@ -484,7 +484,7 @@ class Partials:
     def total(self) -> Any:
         """Sum of the results; a `Failure` if there is any; None of no results."""
         value = None
-        for index, packed in sorted(self.parts):
+        for index, packed in sorted(self.parts, key=itemgetter(0)):
             one = pickle.loads(packed)
             if isinstance(one, Failure):
                 return one
@@ -590,7 +590,7 @@ def _row(pa: Any, index: int, value: bytes) -> Any:
 
 
 def _items(batches: Iterable[Any]) -> Iterator[tuple[int, Any]]:
-    """Rows of a number and bytes, which stay in the memory of the batch."""
+    """Rows of a number and bytes (a buffer of them, which is a copy of its own)."""
     for batch in batches:
         numbers, values = batch.columns
         yield from (
@@ -598,7 +598,7 @@ def _items(batches: Iterable[Any]) -> Iterator[tuple[int, Any]]:
         )
 
 
-def _collected(frame: Any) -> list[tuple[int, bytes]]:
+def _collected(frame: Any) -> list[tuple[int, Any]]:
     """Rows of a number and bytes, here."""
     if hasattr(frame, "toArrow"):  # PySpark 4: three times as fast as pickled rows
         return list(_items(frame.toArrow().to_batches()))

@@ -51,7 +51,8 @@ LARGEST_SYSTEM = 20_000
 # Options that may differ between processes: they change no result.
 OWN_OPTIONS = ("backend", "n_jobs", "memory", "verbose")
 # Rows that a thread takes from the pile, and how many it converts and multiplies at a time: some
-# hundred KB of numbers, within its own cache, and few rows, which OpenBLAS multiplies the faster.
+# hundred KB of numbers, within its own cache, and few rows, which OpenBLAS multiplies the faster if
+# classes are few too.
 PART_ROWS = 2048
 PREDICT_ROWS = 64
 PREDICT_VALUES = 2**16
@@ -467,7 +468,8 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
             values = np.empty((part.shape[0], coef.shape[1]), dtype)
             step, buffer = len(values), None
             if isinstance(part, np.ndarray):
-                step = min(step, max(PREDICT_ROWS, PREDICT_VALUES // (part.shape[1] + 1)))
+                few = max(PREDICT_ROWS, 2 * coef.shape[1], PREDICT_VALUES // (part.shape[1] + 1))
+                step = min(step, few)
                 if part.dtype != dtype:
                     buffer = np.empty((step, part.shape[1]), dtype)
             for first in range(0, len(values), step):

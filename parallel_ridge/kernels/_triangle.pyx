@@ -6,11 +6,13 @@ checked shapes; nothing is checked again here.
 """
 
 from cpython.exc cimport PyErr_CheckSignals
+from libc.limits cimport INT_MAX
 from libc.math cimport fabs
 from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport memmove, memset
 from scipy.linalg.cython_blas cimport dgemm, dsyrk, dtrsm
-from scipy.linalg.cython_lapack cimport dpotrf
+from scipy.linalg.cython_lapack cimport dpotrf, dsyevd
 
 ctypedef fused total:
     double
@@ -108,6 +110,36 @@ def scale(const double[:, ::1] matrix, const double[::1] factors, double[:, ::1]
                 norm[j] += value
                 magnitudes += value
             norm[i] += magnitudes
+
+
+def eigenvectors(double[::1, :] matrix, double[::1] values):
+    """Eigenvectors of a lower triangle in its memory, and their values in ascending order; LAPACK's info.
+
+    SciPy's call of the same routine keeps the GIL, and so all other threads.
+    """
+    cdef int info = 0, order = <int> matrix.shape[0], ask = -1
+    cdef double n_work = 0.0
+    cdef int n_integers = 0
+    if order == 0:
+        return 0
+    dsyevd(b"V", b"L", &order, &matrix[0, 0], &order, &values[0], &n_work, &ask, &n_integers, &ask, &info)
+    if n_work > INT_MAX:
+        raise MemoryError(f"LAPACK cannot count the memory for {order} eigenvectors.")
+    cdef int n_doubles = <int> n_work
+    cdef double *work = <double *> malloc(n_doubles * sizeof(double))
+    cdef int *integers = <int *> malloc(n_integers * sizeof(int))
+    try:
+        if work == NULL or integers == NULL:
+            raise MemoryError()
+        with nogil:
+            dsyevd(
+                b"V", b"L", &order, &matrix[0, 0], &order, &values[0], work, &n_doubles, integers, &n_integers,
+                &info,
+            )
+    finally:
+        free(work)
+        free(integers)
+    return info
 
 
 def cholesky(double[::1, :] matrix, int panel):

@@ -39,6 +39,7 @@ from parallel_ridge.solvers import (
     Problem,
     Spectrum,
     Weights,
+    blas_of_solve,
     n_targets,
     warn_caller,
 )
@@ -389,10 +390,11 @@ class Searcher:
         smallest = min(self.alphas)
 
         def solve(statistics: SufficientStatistics) -> Spectrum:
-            system = NormalEquations(statistics, self.problem)
-            if system.condition_bound(smallest) <= system.search_limit:
-                return system.spectrum(overwrite=True)
-            return system.spectrum_of_factor(smallest)
+            with blas_of_solve(statistics.n_features):
+                system = NormalEquations(statistics, self.problem)
+                if system.condition_bound(smallest) <= system.search_limit:
+                    return system.spectrum(overwrite=True)
+                return system.spectrum_of_factor(smallest)
 
         try:
             return self.backend.map(solve, [statistics])[0]
