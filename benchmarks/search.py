@@ -156,10 +156,9 @@ def search_uint8(options: Options) -> Iterator[Comparison]:
     """Choosing alpha, from bytes.
 
     The same searches on the same images in `uint8`, which scikit-learn searches much faster than
-    `float32`: its systems are float64, and none is ill-conditioned. The last row is `GridSearchCV`
-    alone, over an estimator that does nothing: it copies the rows of each fit and scores predictions. A
-    40th of scikit-learn's time would leave as much for all fits as their hashes, Gram matrices and
-    Cholesky factorisations take, and nothing for predictions.
+    `float32`. The last row is `GridSearchCV` alone, over an estimator that does nothing: it copies the
+    rows of each fit and scores predictions, which alone is more than half of a 40th of scikit-learn's
+    time.
     """
     images, rows = Images(), _rows(options)
     runs = Searches(images.X[rows], images.y[rows], _penalties(options))

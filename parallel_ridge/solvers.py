@@ -490,9 +490,8 @@ class NormalEquations:
         factor = self.factorise(alpha, False, self.search_limit if limit is None else limit)
         lower = np.tril(factor.lower)
         lower /= (factor.scale * np.sqrt(self.penalties))[:, None]
-        vectors, values, _ = np.linalg.svd(
-            lower
-        )  # SciPy's would keep the threads of other folds waiting
+        # SciPy's would keep the threads of other folds waiting.
+        vectors, values, _ = np.linalg.svd(lower)
         return self._spectrum(values**2, self.problem.penalty(alpha, self.weight_sum), vectors)
 
     def condition_bound(self, alpha: float) -> float:
