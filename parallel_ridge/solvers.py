@@ -63,10 +63,9 @@ LARGEST_LOSS = 1e-9
 # integers the sums are exact, and float32 rows are rounded themselves.
 SEARCH_LIMIT = 1e9
 ROUNDED_SEARCH_LIMIT = 1e12
-# From how many penalties on one eigendecomposition costs less than a Cholesky for each, as measured for
-# some numbers of features (AMD Zen 4, OpenBLAS, ten classes). How many folds share the threads, or how
-# many threads a solve has, changes both alike.
-EIGEN_PAYS = {16: 2, 64: 4, 256: 9, 1500: 11, 2500: 15}
+# Penalties beyond which one tridiagonal form costs less than a Cholesky for each, as measured up to and
+# at some numbers of features (AMD Zen 4, OpenBLAS, ten classes, one and two threads).
+TRIDIAGONAL_PAYS = {1500: 5, 4000: 10}
 
 
 class IllConditionedWarning(UserWarning):
@@ -226,6 +225,67 @@ class Spectrum:
         penalty = self.problem.penalty(alpha, self.weight_sum) - self.base
         smallest = self.values.min() + penalty
         return float((self.values.max() + penalty) / smallest) if smallest > 0.0 else np.inf
+
+
+@dataclass(frozen=True)
+class Tridiagonal:
+    """A system in a basis where it is tridiagonal: a solve for one more penalty costs ``t d``.
+
+    Attributes
+    ----------
+    system : NormalEquations
+    root : ndarray of shape (m,)
+        Roots of the penalties of its columns, which the basis is in units of.
+    rotation : ndarray of shape (m, m)
+    factors : ndarray of shape (m,)
+        Reflections that make the basis.
+    diagonal, beside : ndarray of shape (m,)
+        The form, without penalty; the last of ``beside`` means nothing.
+    rotated : ndarray of shape (m, t)
+        The right-hand sides in the basis.
+    smallest, largest : float
+        Eigenvalues.
+
+    References
+    ----------
+    Elden (1977), Algorithms for the regularization of ill-conditioned least squares problems,
+    doi:10.1007/BF01932285, section 3, for a bidiagonal form of the rows.
+    """
+
+    system: NormalEquations
+    root: NDArray[np.float64]
+    rotation: NDArray[np.float64]
+    factors: NDArray[np.float64]
+    diagonal: NDArray[np.float64]
+    beside: NDArray[np.float64]
+    rotated: NDArray[np.float64]
+    smallest: float
+    largest: float
+
+    def condition(self, alpha: float) -> float:
+        """Condition number for this penalty; infinite where it is of the size of rounding."""
+        penalty = self.system.penalty(alpha)
+        smallest = self.smallest - len(self.diagonal) * EPSILON * self.largest + penalty
+        return (self.largest + penalty) / smallest if smallest > 0.0 else np.inf
+
+    def weights(self, alphas: Sequence[float]) -> list[Weights]:
+        """Weights for each penalty, of a finite condition number."""
+        system, (m, t) = self.system, self.rotated.shape
+        columns = np.empty((m, len(alphas) * t), order="F")
+        for i, alpha in enumerate(alphas):
+            band = np.stack([self.diagonal + system.penalty(alpha), self.beside])
+            columns[:, i * t : (i + 1) * t] = scipy.linalg.solveh_banded(
+                band, self.rotated, lower=True, overwrite_ab=True, check_finite=False
+            )
+        _triangle.rotate(self.rotation, self.factors, columns, True)
+        coefs = np.zeros((len(alphas), t, len(system.varies)))
+        coefs[:, :, system.varies] = (columns / self.root[:, None]).T.reshape(len(alphas), t, m)
+        return [
+            with_intercept(
+                coef, system.means, system.target_means, bool(system.problem.fit_intercept)
+            )
+            for coef in coefs
+        ]
 
 
 @dataclass(frozen=True)
@@ -455,17 +515,30 @@ class NormalEquations:
         factor = self.factorise(alpha, overwrite, self.limit if limit is None else limit)
         return factor.weights(factor.solve(self.rhs))
 
+    def tridiagonal(self) -> Tridiagonal:
+        """The system in tridiagonal form, in the metric of the penalty; ``4/3 d^3`` multiplications."""
+        root = np.sqrt(self.penalties)
+        form = self._metric(root)
+        m = len(form)
+        diagonal, beside, factors = np.empty((3, m))
+        _triangle.tridiagonal(form, diagonal, beside, factors)
+        rotated = np.asfortranarray((self.rhs[:, self.varies] / root).T)
+        _triangle.rotate(form, factors, rotated, False)
+        smallest, largest = (
+            scipy.linalg.eigvalsh_tridiagonal(
+                diagonal, beside[:-1], select="i", select_range=(i, i), check_finite=False
+            )[0]
+            for i in (0, m - 1)
+        )
+        return Tridiagonal(self, root, form, factors, diagonal, beside, rotated, smallest, largest)
+
     def spectrum(self, overwrite: bool = False) -> Spectrum:
         """Axes by an eigendecomposition in the metric of the penalty; ``9 d^3`` multiplications.
 
         The error of small values is relative to the largest one.
         """
-        root = np.sqrt(self.penalties)
-        system = self.gram if overwrite else self.gram.copy()
-        if self.problem.standardize:
-            for rows in _row_blocks(len(system)):
-                system[rows] /= root[rows, None] * root
-        values, vectors = np.empty(len(system)), system.T
+        vectors = self._metric(np.sqrt(self.penalties), overwrite)
+        values = np.empty(len(vectors))
         if _triangle.eigenvectors(vectors, values):
             raise np.linalg.LinAlgError("The eigendecomposition did not converge.")
         values[values <= len(values) * EPSILON * values.max(initial=0.0)] = 0.0
@@ -492,11 +565,15 @@ class NormalEquations:
         lower /= (factor.scale * np.sqrt(self.penalties))[:, None]
         # SciPy's would keep the threads of other folds waiting.
         vectors, values, _ = np.linalg.svd(lower)
-        return self._spectrum(values**2, self.problem.penalty(alpha, self.weight_sum), vectors)
+        return self._spectrum(values**2, self.penalty(alpha), vectors)
+
+    def penalty(self, alpha: float) -> float:
+        """The penalty of the summed loss."""
+        return self.problem.penalty(alpha, self.weight_sum)
 
     def condition_bound(self, alpha: float) -> float:
         """An upper bound of the condition number in the metric of the penalty."""
-        penalty = self.problem.penalty(alpha, self.weight_sum)
+        penalty = self.penalty(alpha)
         trace = float((self.gram.diagonal() / self.penalties).sum())  # no eigenvalue is larger
         return trace / penalty + 1.0 if penalty else np.inf
 
@@ -509,22 +586,22 @@ class NormalEquations:
     ) -> tuple[list[Weights], str]:
         """Weights for each of several penalties, and the solver that gave them.
 
-        One eigendecomposition serves many penalties; small ones, for which it is not accurate
-        enough, get a Cholesky each, as do few penalties. Where these would be many, singular values
-        of one Cholesky factor serve all.
+        One tridiagonal form serves many penalties; small ones, for which it is not accurate enough,
+        get a Cholesky each, as do few penalties. Where these would be many, singular values of one
+        Cholesky factor serve all.
 
         Parameters
         ----------
         rescue : callable, default=None
-            ``rescue(alpha, error)``: weights for a penalty for which neither is accurate enough.
+            ``rescue(alpha, error)``: weights for a penalty for which none is accurate enough.
 
         Raises
         ------
         IllConditioned
-            If neither is accurate enough for one of them, and there is no rescue.
+            If none is accurate enough for one of them, and there is no rescue.
         """
         limit = self.limit if limit is None else limit
-        spectrum = None
+        shared: Spectrum | Tridiagonal | None = None
 
         def by_cholesky(alpha: float) -> Weights:
             try:
@@ -534,23 +611,24 @@ class NormalEquations:
                     raise
                 return rescue(alpha, error)
 
-        if solver == "eigen" or (solver == "auto" and len(alphas) > eigen_pays(len(self.gram))):
+        many = solver == "auto" and len(alphas) > tridiagonal_pays(len(self.gram))
+        if solver == "eigen" or many:
             bounds = [self.condition_bound(alpha) for alpha in alphas]
             if sum(bound > limit for bound in bounds) > FACTOR_PAYS and max(bounds) <= limit**2:
                 with suppress(IllConditioned):
                     return self.spectrum_of_factor(min(alphas), limit).weights(alphas), "eigen"
-            spectrum = self.spectrum()
-        conditions = [spectrum.condition(alpha) if spectrum else np.inf for alpha in alphas]
+            shared = self.spectrum() if solver == "eigen" else self.tridiagonal()
+        conditions = [shared.condition(alpha) if shared else np.inf for alpha in alphas]
         if solver == "eigen" and max(conditions) > limit:
             raise IllConditioned(max(conditions))
-        by_axes = [alpha for alpha, c in zip(alphas, conditions, strict=True) if c <= limit]
-        found = iter(spectrum.weights(by_axes) if spectrum else ())
+        by_shared = [alpha for alpha, c in zip(alphas, conditions, strict=True) if c <= limit]
+        found = iter(shared.weights(by_shared) if shared else ())
         path = [
             # The scaling that Cholesky allows makes it the more accurate of the two.
             next(found) if condition <= limit else by_cholesky(alpha)
             for alpha, condition in zip(alphas, conditions, strict=True)
         ]
-        return path, "eigen" if spectrum else "cholesky"
+        return path, "eigen" if solver == "eigen" else "tridiagonal" if shared else "cholesky"
 
     def factorise(self, alpha: float, overwrite: bool, limit: float) -> CholeskyFactor:
         """Cholesky factorisation of the system scaled to a unit diagonal.
@@ -560,7 +638,7 @@ class NormalEquations:
         IllConditioned
             If the condition number exceeds ``limit``.
         """
-        penalty = self.problem.penalty(alpha, self.weight_sum) * self.penalties
+        penalty = self.penalty(alpha) * self.penalties
         scale = 1.0 / np.sqrt(self.gram.diagonal() + penalty)
         system = self.gram if overwrite else np.empty_like(self.gram)
         norm = np.zeros(len(system))
@@ -578,6 +656,14 @@ class NormalEquations:
             self.target_means,
             self.problem,
         )
+
+    def _metric(self, root: NDArray[np.float64], overwrite: bool = False) -> NDArray[np.float64]:
+        """Lower triangle of the system without penalty, in units of the penalties' roots."""
+        system = self.gram if overwrite else self.gram.copy()
+        if self.problem.standardize:
+            for rows in _row_blocks(len(system)):
+                system[rows] /= root[rows, None] * root
+        return system.T
 
     def _spectrum(
         self, values: NDArray[np.float64], base: float, vectors: NDArray[np.float64]
@@ -601,10 +687,12 @@ class NormalEquations:
         )
 
 
-def eigen_pays(n_features: int) -> float:
-    """Penalties beyond which one eigendecomposition costs less than a Cholesky for each."""
-    sizes = np.log(list(EIGEN_PAYS))
-    return float(np.interp(np.log(max(n_features, 1)), sizes, list(EIGEN_PAYS.values())))
+def tridiagonal_pays(n_features: int) -> float:
+    """Penalties beyond which one tridiagonal form costs less than a Cholesky for each."""
+    if n_features < 2:
+        return np.inf
+    sizes, pays = np.log(list(TRIDIAGONAL_PAYS)), list(TRIDIAGONAL_PAYS.values())
+    return float(np.interp(np.log(n_features), sizes, pays))
 
 
 def _cholesky(
@@ -687,9 +775,9 @@ def solve_path(
     Returns
     -------
     weights : list of Weights
-    solver : {"cholesky", "eigen"}
-        The one that was used (the eigendecomposition, if both were). Where neither is accurate,
-        there is an `IllConditionedWarning`.
+    solver : {"cholesky", "tridiagonal", "eigen"}
+        The one that was used; not the first, if two were. Where none is accurate, there is an
+        `IllConditionedWarning`.
     """
     system = NormalEquations(statistics, problem)
 

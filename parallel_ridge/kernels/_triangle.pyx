@@ -12,7 +12,7 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memmove, memset
 from scipy.linalg.cython_blas cimport dgemm, dsyrk, dtrsm
-from scipy.linalg.cython_lapack cimport dpotrf, dsyevd
+from scipy.linalg.cython_lapack cimport dormtr, dpotrf, dsyevd, dsytrd
 
 ctypedef fused total:
     double
@@ -140,6 +140,50 @@ def eigenvectors(double[::1, :] matrix, double[::1] values):
         free(work)
         free(integers)
     return info
+
+
+def tridiagonal(double[::1, :] matrix, double[::1] diagonal, double[::1] beside, double[::1] factors):
+    """Rotate a lower triangle to a tridiagonal matrix; what rotates stays in its memory, with `factors`.
+
+    The last of `beside` and of `factors` mean nothing.
+    """
+    cdef int info = 0, order = <int> matrix.shape[0], ask = -1
+    cdef double n_work = 0.0
+    if order == 0:
+        return
+    dsytrd(b"L", &order, &matrix[0, 0], &order, &diagonal[0], &beside[0], &factors[0], &n_work, &ask, &info)
+    cdef int n_doubles = <int> n_work
+    cdef double *work = <double *> malloc(n_doubles * sizeof(double))
+    if work == NULL:
+        raise MemoryError()
+    with nogil:
+        dsytrd(
+            b"L", &order, &matrix[0, 0], &order, &diagonal[0], &beside[0], &factors[0], work, &n_doubles, &info
+        )
+    free(work)
+
+
+def rotate(double[::1, :] rotation, double[::1] factors, double[::1, :] columns, bint back):
+    """Rotate columns in place, as `tridiagonal` has rotated the matrix's, or back."""
+    cdef int info = 0, order = <int> columns.shape[0], width = <int> columns.shape[1], ask = -1
+    cdef double n_work = 0.0
+    cdef char *way = b"N" if back else b"T"
+    if order == 0 or width == 0:
+        return
+    dormtr(
+        b"L", b"L", way, &order, &width, &rotation[0, 0], &order, &factors[0], &columns[0, 0], &order, &n_work,
+        &ask, &info,
+    )
+    cdef int n_doubles = <int> n_work
+    cdef double *work = <double *> malloc(n_doubles * sizeof(double))
+    if work == NULL:
+        raise MemoryError()
+    with nogil:
+        dormtr(
+            b"L", b"L", way, &order, &width, &rotation[0, 0], &order, &factors[0], &columns[0, 0], &order, work,
+            &n_doubles, &info,
+        )
+    free(work)
 
 
 def cholesky(double[::1, :] matrix, int panel):
