@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 import mmap
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
@@ -40,6 +42,8 @@ PRODUCT_ROWS = 64
 PRODUCT_VALUES = 2**17
 # Penalties from which on a few combine to all.
 MANY_PENALTIES = 32
+# Decision values of a row from which on float32 pays for a first look at them.
+MANY_VALUES = 32
 # Products that pay for one more thread: about the time it takes to wake one up.
 THREAD_PRODUCTS = 2**20
 # Sparse blocks with at least this part of their values go through the dense kernel, a block at a
@@ -851,16 +855,33 @@ def shifted_rows(block: Block, shift: NDArray[np.float64]) -> Any:
     return block.X.astype(np.float64)
 
 
-class Decisions(Protocol):
-    """Held-out decision values of rows, for each of several penalties."""
+class Decisions(ABC):
+    """Held-out decision values of rows, for each of several penalties.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (penalties, targets).
+    """
 
     shape: tuple[int, int]
 
+    @abstractmethod
     def __call__(self, block: Block) -> NDArray[Any]:
-        """Values of shape (m, *shape), with shape (penalties, targets)."""
+        """Values of shape (m, *shape)."""
+
+    def classes(self, block: Block) -> NDArray[np.intp]:
+        """Codes of the classes that rows are predicted as, shape (m, penalties)."""
+        return _classes(self(block))
 
 
-class PathDecisions:
+def _classes(values: NDArray[Any]) -> NDArray[np.intp]:
+    if values.shape[2] == 1:
+        return (values[:, :, 0] > 0).astype(np.intp)
+    return np.asarray(values.argmax(axis=2))
+
+
+class PathDecisions(Decisions):
     """Decision values of rows that weights have not seen.
 
     Weights vary smoothly with the penalty: those of many penalties are combinations of a few, to
@@ -886,7 +907,35 @@ class PathDecisions:
 
     def __call__(self, block: Block) -> NDArray[Any]:
         """Values of shape (m, p, t)."""
-        X = block.X
+        return self._checked(block, slice(None))
+
+    def classes(self, block: Block) -> NDArray[np.intp]:
+        """Codes of the classes that rows are predicted as, shape (m, p).
+
+        Many float64 values are first formed in float32, which takes half the time. Rows whose class
+        the error of that might change for any penalty are looked at again.
+        """
+        single = isinstance(block.X, np.ndarray) and self.weights.dtype == np.float64
+        few = self.combination is not None or self.intercepts.size < MANY_VALUES
+        if not single or few or self.shape[1] == 1:
+            return super().classes(block)
+        weights, magnitudes = self._single
+        with np.errstate(over="ignore", invalid="ignore"):  # then rows are looked at again
+            X = block.X.astype(np.float32)
+            values = (X @ weights).reshape(-1, *self.shape) + self.intercepts
+            codes = _classes(values)
+            best = np.take_along_axis(values, codes[:, :, None], axis=2)
+            reach = (X if block.X.dtype.kind in "bu" else np.abs(X)) @ magnitudes
+            near = values >= best - 2.0 * reach[:, None, None]
+        close = near.reshape(len(X), -1).sum(axis=1) != self.shape[0]  # but for the best themselves
+        close |= ~np.isfinite(best).reshape(len(X), -1).all(axis=1)
+        if close.any():
+            codes[close] = _classes(self._checked(block, close))
+        return codes
+
+    def _checked(self, block: Block, rows: slice | NDArray[np.bool_]) -> NDArray[Any]:
+        """Values of some rows of a block."""
+        X = block.X[rows]
         if isinstance(X, np.ndarray):
             X = X.astype(np.result_type(X.dtype, self.weights.dtype), copy=False)
         values: NDArray[Any] = (X @ self.weights).reshape(X.shape[0], -1, self.shape[1])
@@ -896,6 +945,19 @@ class PathDecisions:
             raise_not_finite(block)
         values += self.intercepts
         return values
+
+    @cached_property
+    def _single(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Weights in float32, and what times magnitudes of rows bounds the error of their products.
+
+        Rounding a term and adding it up in any order changes it by at most d + 2 times ``2^-24`` of
+        its magnitude (Higham, 2002, section 3.1), and what underflows by the least normal number.
+        """
+        d, single = len(self.weights), np.finfo(np.float32)
+        largest = np.abs(self.weights).max(axis=1)
+        bounds = (d + 8) * (0.5 * single.eps * largest + single.tiny)
+        with np.errstate(over="ignore"):
+            return self.weights.astype(np.float32), bounds.astype(np.float32)
 
 
 def _interpolation(rows: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
@@ -938,7 +1000,7 @@ class Leverages:
     rounding: float
 
 
-class LeaveOneOutDecisions:
+class LeaveOneOutDecisions(Decisions):
     """Decision value of each row by the weights of all the others, in closed form.
 
     With leverage ``h = w (a^T D a + 1 / W)``, where ``a`` are the row's coordinates in the principal
@@ -1123,8 +1185,7 @@ class ConfusionReduction:
 
     def add(self, total: NDArray[Any], block: Block) -> None:
         """Count a block of rows."""
-        values = self.decisions(block)
-        codes = (values[:, :, 0] > 0) if values.shape[2] == 1 else values.argmax(axis=2)
+        codes = self.decisions.classes(block)
         p, k = self.decisions.shape[0], self.n_classes
         cells = (np.arange(p) * k + block.labels.codes[:, None]) * k + codes
         weights = None

@@ -64,6 +64,7 @@ from parallel_ridge import (
     solvers,
 )
 from parallel_ridge.reductions import StatisticsReduction
+from parallel_ridge.sources import Block, Labels
 
 # The grids here are short on purpose; one test is about this warning.
 pytestmark = pytest.mark.filterwarnings("ignore:The best alpha")
@@ -1739,6 +1740,60 @@ def test_penalties_too_small_for_a_tridiagonal_form_share_one_factor():
     for alpha, weights in zip(alphas, path, strict=True):
         reference = system.solve_cholesky(alpha)
         assert_allclose(weights.coef * X.std(axis=0), reference.coef * X.std(axis=0), atol=1e-7)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float64"])
+@pytest.mark.parametrize("size", [1e-310, 1e-42, 1e-20, 1.0, 1e20, 1e36, 1e45])
+def test_classes_that_float32_finds_are_those_of_float64(size, dtype, monkeypatch):
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 60, (600, 20)).astype(dtype)
+    X[:9] = 0
+    if dtype != "uint8":
+        X[300:] -= 30
+    if dtype == "float64":
+        X *= rng.choice([1.0, 1.0 / size], (600, 1)) if size > 1e-300 else 1.0
+    coefs = np.repeat(rng.normal(size=(1, 3, 20)), 14, axis=0) * size
+    coefs[1:] *= 1.0 + 1e-9 * rng.normal(size=coefs[1:].shape)
+    coefs[:3, 2] = coefs[:3, 0]  # exact ties
+    coefs[3:6, 1] = coefs[3:6, 2] * (1.0 + 2e-8)
+    intercepts = rng.choice([0.0, 1e-7, 1.0], (14, 3)) * size
+    intercepts[:8] = 0.0
+    intercepts[8:10, 2] = -1e9  # of a class that is not there
+    decisions = reductions.PathDecisions(coefs, intercepts)
+    block = Block(slice(0, 600), X, Labels(np.zeros(600, np.int32)), None)
+    expected = decisions(block).argmax(axis=2)
+    assert len(np.unique(expected)) == 3
+
+    again = []
+    checked = reductions.PathDecisions._checked
+    monkeypatch.setattr(
+        reductions.PathDecisions,
+        "_checked",
+        lambda self, block, rows: (
+            again.append(np.count_nonzero(rows)) or checked(self, block, rows)
+        ),
+    )
+    assert_array_equal(decisions.classes(block), expected)
+    assert sum(again) >= 300  # ties of the best leave it open
+    decisions = reductions.PathDecisions(
+        coefs[6:].repeat(2, axis=0), intercepts[6:].repeat(2, axis=0)
+    )
+    expected = decisions(block).argmax(axis=2)
+    again.clear()
+    assert_array_equal(decisions.classes(block), expected)
+    if size == 1.0:
+        assert sum(again) < 30
+
+
+@pytest.mark.filterwarnings("ignore:.*matmul:RuntimeWarning")
+def test_values_that_are_not_finite_are_found_behind_float32():
+    decisions = reductions.PathDecisions(np.ones((20, 3, 4)), np.zeros((20, 3)))
+    for value in (np.nan, np.inf, -np.inf):
+        X = np.zeros((5, 4))
+        X[3, 2] = value
+        block = Block(slice(10, 15), X, Labels(np.zeros(5, np.int32)), None)
+        with pytest.raises(ValueError, match="row 13, column 2"):
+            decisions.classes(block)
 
 
 def test_many_penalties_of_a_fold_that_lacks_a_class():
