@@ -504,6 +504,26 @@ def test_statistics_take_one_pass(spark, digits):
         SufficientStatistics.from_data(frame(spark, Kind("array", np.float64), X[:5] * 1.0, y[:5]))
 
 
+def test_garbage_collections_leave_out_what_executors_have_imported(spark, digits):
+    X, y, _ = digits
+    rows = frame(spark, Kind("array", np.float64), X[:200] * 1.0, y[:200])
+    ParallelRidgeClassifier().fit(rows, "label")
+
+    def counted(batches):
+        import gc
+
+        import pyarrow as pa
+
+        counts = [gc.get_freeze_count(), len(gc.get_objects())]
+        yield pa.RecordBatch.from_arrays(
+            [pa.array([count]) for count in counts], ["frozen", "others"]
+        )
+
+    counts = rows.mapInArrow(counted, "frozen long, others long").collect()
+    # A worker may have had no part in the fit.
+    assert any(found["frozen"] > 10 * found["others"] for found in counts)
+
+
 @pytest.fixture
 def setting(spark):
     """What the session says of the size of batches; None if nothing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import math
 import os
 import pickle
@@ -12,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import cache
 from importlib.metadata import version
 from numbers import Integral
 from operator import add, itemgetter
@@ -90,7 +92,8 @@ class SparkBackend(Backend):
     Notes
     -----
     While a fold of a DataFrame runs, the session's ``spark.sql.execution.arrow.maxBytesPerBatch`` is
-    8 MB, unless it was set.
+    8 MB, unless it was set. The Pythons of executors leave what they have imported out of garbage
+    collections (`gc.freeze`): Spark collects after each task.
     """
 
     session: Any = None
@@ -443,6 +446,16 @@ def _shorten_batches(session: Any) -> bool:
 # ------------------------------------------------------------------------------------ in executors
 
 
+@cache
+def settle_worker() -> None:
+    """Leave all that is imported out of garbage collections, once in each Python of an executor.
+
+    Spark collects garbage after each task, and looks through NumPy, SciPy, scikit-learn and pandas each
+    time: longer than some tasks take.
+    """
+    gc.freeze()
+
+
 @dataclass(frozen=True)
 class Failure:
     """An error in a partition: a result like others, so that no executor tries the same again."""
@@ -505,6 +518,7 @@ class _Task:
 
     def __call__(self, index: int, items: Iterable[Any]) -> bytes:
         """The packed result of a partition."""
+        settle_worker()
         try:
             source: Any = PartitionSource(self.reader.blocks(items))
             value: Any = OpenMPBackend(self.n_jobs or task_threads()).fold(self.reduction, source)
@@ -525,6 +539,7 @@ class _Call:
     def __call__(self, item: tuple[int, bytes]) -> tuple[int, bytes]:
         """The packed result of a numbered item."""
         number, packed = item
+        settle_worker()
         try:
             value: Any = pickle.loads(self.function)(pickle.loads(packed))
         except LASTING as error:

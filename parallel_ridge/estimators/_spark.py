@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from parallel_ridge.arrow import read_features
-from parallel_ridge.backends.spark import SparkBackend
+from parallel_ridge.backends.spark import SparkBackend, settle_worker
 from parallel_ridge.frames import (
     check_columns,
     column,
@@ -146,6 +146,7 @@ class _Appending:
         import pyarrow as pa
         from pyspark import TaskContext
 
+        settle_worker()
         start, context = 0, TaskContext.get()
         for batch in batches:
             try:
