@@ -75,6 +75,7 @@ SPARK_OPTIONS = {
     "spark.sql.shuffle.partitions": "4",
     "spark.driver.memory": "1g",
     "spark.sql.execution.arrow.maxRecordsPerBatch": "100",
+    "spark.sql.adaptive.coalescePartitions.enabled": "false",  # tests make small partitions
 }
 
 

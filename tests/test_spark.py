@@ -15,7 +15,7 @@ from parallel_ridge import (
     SufficientStatistics,
     get_backend,
 )
-from parallel_ridge.backends.spark import BATCH_KEY, short_batches
+from parallel_ridge.backends.spark import BATCH_KEY, Partials, short_batches
 
 # PySpark's own, which it meets in itself.
 pytestmark = [
@@ -355,7 +355,7 @@ def test_a_null_element_and_lengths_that_differ_between_partitions_are_named(spa
         ParallelRidgeClassifier().fit(rows, "label")
 
 
-def test_names_and_labels_are_checked(spark, digits):
+def test_names_and_labels_are_checked(spark, digits, tmp_path):
     X, y, _ = digits
     rows = frame(spark, KINDS[0], X[:50], y[:50])
     with pytest.raises(ValueError, match="y of a DataFrame is the name of a column; got ndarray"):
@@ -371,7 +371,7 @@ def test_names_and_labels_are_checked(spark, digits):
     with pytest.raises(ValueError, match="solver='dual' needs all rows in one process"):
         ParallelRidgeClassifier(solver="dual").fit(rows, "label")
     with pytest.raises(ValueError, match="Cache the DataFrame instead"):
-        ParallelRidgeClassifier(memory="somewhere").fit(rows.where("true"), "label")
+        ParallelRidgeClassifier(memory=tmp_path).fit(rows.where("true"), "label")
     with pytest.raises(ValueError, match="depth must be a positive integer; got 0"):
         ParallelRidgeClassifier(backend=spark_backend(spark, depth=0)).fit(rows, "label")
 
@@ -386,6 +386,75 @@ def test_skewed_and_empty_partitions(spark, digits):
     model = ParallelRidgeClassifier(100.0).fit(rows, "label")
     same = ParallelRidgeClassifier(100.0).fit(X.astype(np.float32), y)
     assert_same_model(model, same, 1e-5)
+
+
+@pytest.fixture
+def adaptive(spark):
+    """Sets what Spark's adaptive execution is told of small partitions."""
+    prefix = "spark.sql.adaptive."
+    before = {}
+
+    def configure(**options):
+        for name, value in options.items():
+            key = prefix + name.replace("_", ".")
+            before.setdefault(key, spark.conf.get(key, None))
+            spark.conf.set(key, value)
+
+    yield configure
+    for key, value in before.items():
+        spark.conf.unset(key) if value is None else spark.conf.set(key, value)
+
+
+def test_small_partitions_are_read_together(spark, digits, adaptive, monkeypatch):
+    X, y, _ = digits
+    rows = frame(spark, KINDS[0], X, y, partitions=12)
+    kept = rows.cache()
+    kept.count()
+    n_results = []
+    total = Partials.total
+    monkeypatch.setattr(
+        Partials, "total", lambda self: n_results.append(len(self.parts)) or total(self)
+    )
+    expected = ParallelRidgeClassifier().fit(X, y)
+    size = int(kept._jdf.queryExecution().optimizedPlan().stats().sizeInBytes())
+    cases = [
+        ({"coalescePartitions_enabled": "true"}, 2),  # the cores
+        ({"advisoryPartitionSizeInBytes": f"{size // 5}b"}, 6),  # as many for each core
+        ({"coalescePartitions_minPartitionNum": "4"}, 8),
+        ({"coalescePartitions_minPartitionNum": "100"}, 12),
+        ({"enabled": "false", "coalescePartitions_minPartitionNum": "1"}, 12),
+        ({"enabled": "true", "coalescePartitions_enabled": "false"}, 12),
+    ]
+    for options, n_tasks in cases:
+        adaptive(**options)
+        n_results.clear()
+        model = ParallelRidgeClassifier().fit(kept, "label")
+        np.testing.assert_array_equal(model.coef_, expected.coef_)
+        assert n_results == [n_tasks], options
+    adaptive(coalescePartitions_enabled="true", advisoryPartitionSizeInBytes="64MB")
+    n_results.clear()
+    search = ParallelRidgeClassifierCV(ALPHAS, cv=3).fit(kept, "label")
+    assert n_results == [1, 1]
+    kept.unpersist()
+    n_results.clear()
+    assert (
+        ParallelRidgeClassifierCV(ALPHAS, cv=3).fit(rows, "label").best_score_ == search.best_score_
+    )
+    assert n_results == [12, 12]  # rows of an RDD have a size that Spark does not know
+
+
+def test_an_error_in_small_partitions_names_the_one_that_the_user_has(spark, digits, adaptive):
+    from pyspark.sql import functions as F
+
+    X, y, _ = digits
+    rows = frame(spark, KINDS[1], X, y, partitions=12).cache()
+    assert rows.count() == len(y)
+    adaptive(coalescePartitions_enabled="true")
+    wrong = F.monotonically_increasing_id() == 9 * 2**33 + 17  # row 17 of partition 9
+    rows = rows.withColumn("label", F.when(~wrong, F.col("label")))
+    with pytest.raises(ValueError, match=r"Column 'label' is null in row 17 .*partition 9"):
+        ParallelRidgeClassifier().fit(rows, "label")
+    rows.unpersist()
 
 
 def test_fewer_rows_than_features(spark, digits):

@@ -91,7 +91,9 @@ class SparkBackend(Backend):
 
     Notes
     -----
-    While a fold of a DataFrame runs, the session's ``spark.sql.execution.arrow.maxBytesPerBatch`` is
+    A fold reads small partitions of a DataFrame together, in fewer tasks, where Spark's adaptive execution
+    would after a shuffle (``spark.sql.adaptive.coalescePartitions.enabled`` and the settings beside it).
+    While it runs, the session's ``spark.sql.execution.arrow.maxBytesPerBatch`` is
     8 MB, unless it was set. The Pythons of executors leave what they have imported out of garbage
     collections (`gc.freeze`): Spark collects after each task.
     """
@@ -107,7 +109,7 @@ class SparkBackend(Backend):
         return {**vars(self), "session": None}
 
     def fold(self, reduction: Reduction[Any, V], source: Source) -> V:
-        """Fold in the executors; sums of floats have the same bits for the same partitions."""
+        """Fold in the executors; in a session, the same partitions have the same bits, of floats too."""
         if isinstance(source, SparkSource):
             if isinstance(reduction, RowsReduction):
                 raise ValueError(
@@ -139,23 +141,33 @@ class SparkBackend(Backend):
         task = _Task(reduction, reader, self.n_jobs)
         with clear_errors():
             if is_connect(session):
-                rounds = _rounds(None, self.depth)
-                partials = _tree_of_frames(rows, task, rounds)
+                total = _tree_of_frames(rows, task, _rounds(None, self.depth)).total()
             else:
                 # A broadcast goes once to each executor, and not with every task.
                 shared = session.sparkContext.broadcast(task)
                 try:
-                    if is_rdd(rows):
-                        results = rows.mapPartitionsWithIndex(
-                            lambda index, items: [Partials([(index, shared.value(index, items))])]
-                        )
-                        partials = results.treeAggregate(Partials([]), add, add, self.depth)
-                    else:
-                        rounds = _rounds(_n_partitions(rows), self.depth)
-                        partials = _tree_of_frames(rows, lambda *some: shared.value(*some), rounds)
+                    fold = self._fold_rdd if is_rdd(rows) else self._fold_frame
+                    total = fold(rows, lambda *some: shared.value(*some))
                 finally:
                     shared.unpersist()
-        return _checked(partials.total(), reduction)
+        return _checked(total, reduction)
+
+    def _fold_rdd(self, rows: Any, task: Callable[[int, Iterable[Any]], bytes]) -> Any:
+        results = rows.mapPartitionsWithIndex(
+            lambda index, items: [Partials([(index, task(index, items))])]
+        )
+        return results.treeAggregate(Partials([]), add, add, self.depth).total()
+
+    def _fold_frame(self, rows: Any, task: Callable[[int, Iterable[Any]], bytes]) -> Any:
+        n_partitions = count_partitions(rows)
+        fewer = count_tasks(rows, n_partitions)
+        if fewer < n_partitions:
+            together = rows.coalesce(fewer)
+            total = _tree_of_frames(together, task, _rounds(fewer, self.depth)).total()
+            if not isinstance(total, Failure):
+                return total
+            # Where an error is, is told of the partitions that the user has.
+        return _tree_of_frames(rows, task, _rounds(n_partitions, self.depth)).total()
 
     def map(self, function: Callable[[T], S], items: Iterable[T]) -> list[S]:
         """Call `function` on items, each in a task of its own; a single one in this process."""
@@ -588,7 +600,7 @@ def _rounds(n_partitions: int | None, depth: int) -> list[int]:
     return rounds
 
 
-def _n_partitions(rows: Any) -> int:
+def count_partitions(rows: Any) -> int:
     """Partitions of a DataFrame, at most; asked of the plan where it tells, so that no shuffle runs."""
     query = rows._jdf.queryExecution()
     plan = query.executedPlan()
@@ -597,6 +609,26 @@ def _n_partitions(rows: Any) -> int:
     planned = int(plan.outputPartitioning().numPartitions())
     # It does not tell of files and caches, which need no shuffle.
     return planned or int(query.toRdd().getNumPartitions())
+
+
+def count_tasks(rows: Any, n_partitions: int) -> int:
+    """Tasks for the partitions of a DataFrame: fewer, where these are small.
+
+    A result may have more bytes than a small partition has, and a task takes its time. For such reasons
+    Spark's adaptive execution reads small partitions together after a shuffle: here its settings hold
+    for all, with as many tasks for each core. Sizes are what Spark's optimizer believes; if it knows
+    nothing, that is the largest number.
+    """
+    session, prefix = rows.sparkSession, "spark.sql.adaptive"
+    setting = session.conf.get
+    if "false" in (setting(f"{prefix}.enabled"), setting(f"{prefix}.coalescePartitions.enabled")):
+        return n_partitions
+    in_bytes = session.sparkContext._jvm.org.apache.spark.network.util.JavaUtils.byteStringAsBytes
+    wanted = in_bytes(setting(f"{prefix}.advisoryPartitionSizeInBytes"))
+    size = int(rows._jdf.queryExecution().optimizedPlan().stats().sizeInBytes())
+    least = setting(f"{prefix}.coalescePartitions.minPartitionNum", None)
+    cores = session.sparkContext.defaultParallelism if least is None else int(least)
+    return min(n_partitions, cores * max(1, -(-size // (cores * max(1, wanted)))))
 
 
 def _row(pa: Any, index: int, value: bytes) -> Any:
