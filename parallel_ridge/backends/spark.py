@@ -91,11 +91,11 @@ class SparkBackend(Backend):
 
     Notes
     -----
-    A fold reads small partitions of a DataFrame together, in fewer tasks, where Spark's adaptive execution
-    would after a shuffle (``spark.sql.adaptive.coalescePartitions.enabled`` and the settings beside it).
-    While it runs, the session's ``spark.sql.execution.arrow.maxBytesPerBatch`` is
-    8 MB, unless it was set. The Pythons of executors leave what they have imported out of garbage
-    collections (`gc.freeze`): Spark collects after each task.
+    A fold reads small partitions of a DataFrame together, in fewer tasks, where Spark's adaptive
+    execution would after a shuffle (``spark.sql.adaptive.coalescePartitions.enabled``, and the settings
+    beside it). While it runs, the session's ``spark.sql.execution.arrow.maxBytesPerBatch`` is 8 MB,
+    unless it was set. The Pythons of executors leave what they have imported out of garbage collections
+    (`gc.freeze`): Spark collects after each task.
     """
 
     session: Any = None
