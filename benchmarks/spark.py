@@ -295,9 +295,9 @@ def spark_steps(options: Options) -> Iterator[Row]:
     """Spark: where the time goes.
 
     Each row is all steps up to it, on the 60,000 training images in four partitions, which are read in as
-    many tasks as a fold makes of them: a job without rows; batches from the JVM to Python (Arrow); batches
-    to blocks; blocks to sums; sums merged; and `fit`, which solves too. Those of a kind of column are
-    measured in turns.
+    many tasks as a fold makes of them: a job without rows; batches from the JVM to Python (Arrow);
+    batches to blocks; blocks to sums; sums merged; and `fit`, which solves too. Those of a kind of column
+    are measured in turns.
     """
     frames = _frames(options.quick)
     kinds = [("bytes", frames.binary), ("`array<float>`", frames.floats)]
