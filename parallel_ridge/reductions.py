@@ -42,8 +42,8 @@ PRODUCT_ROWS = 64
 PRODUCT_VALUES = 2**17
 # Penalties from which on a few combine to all.
 MANY_PENALTIES = 32
-# Decision values of a row from which on float32 pays for a first look at them.
-MANY_VALUES = 32
+# Weights from which on float32 pays for a first look at the decision values.
+MANY_WEIGHTS = 2**15
 # Products that pay for one more thread: about the time it takes to wake one up.
 THREAD_PRODUCTS = 2**20
 # Sparse blocks with at least this part of their values go through the dense kernel, a block at a
@@ -907,7 +907,7 @@ class PathDecisions(Decisions):
 
     def __call__(self, block: Block) -> NDArray[Any]:
         """Values of shape (m, p, t)."""
-        return self._checked(block, slice(None))
+        return self._checked(block, block.X)
 
     def classes(self, block: Block) -> NDArray[np.intp]:
         """Codes of the classes that rows are predicted as, shape (m, p).
@@ -916,26 +916,26 @@ class PathDecisions(Decisions):
         the error of that might change for any penalty are looked at again.
         """
         single = isinstance(block.X, np.ndarray) and self.weights.dtype == np.float64
-        few = self.combination is not None or self.intercepts.size < MANY_VALUES
+        few = self.combination is not None or self.weights.size < MANY_WEIGHTS
         if not single or few or self.shape[1] == 1:
             return super().classes(block)
-        weights, magnitudes = self._single
-        with np.errstate(over="ignore", invalid="ignore"):  # then rows are looked at again
+        weights, magnitudes, least = self._single
+        with np.errstate(all="ignore"):  # whatever float32 cannot hold is looked at again
             X = block.X.astype(np.float32)
             values = (X @ weights).reshape(-1, *self.shape) + self.intercepts
             codes = _classes(values)
             best = np.take_along_axis(values, codes[:, :, None], axis=2)
-            reach = (X if block.X.dtype.kind in "bu" else np.abs(X)) @ magnitudes
-            near = values >= best - 2.0 * reach[:, None, None]
+            reach = (X if block.X.dtype.kind in "bu" else np.abs(X)) @ magnitudes + least
+            reach += 4.0 * np.finfo(np.float64).eps * np.abs(best[:, :, 0])  # of the intercepts
+            near = values >= best - 2.0 * reach[:, :, None]
         close = near.reshape(len(X), -1).sum(axis=1) != self.shape[0]  # but for the best themselves
-        close |= ~np.isfinite(best).reshape(len(X), -1).all(axis=1)
+        close |= ~np.isfinite(values).reshape(len(X), -1).all(axis=1)
         if close.any():
-            codes[close] = _classes(self._checked(block, close))
+            codes[close] = _classes(self._checked(block, block.X[close]))
         return codes
 
-    def _checked(self, block: Block, rows: slice | NDArray[np.bool_]) -> NDArray[Any]:
-        """Values of some rows of a block."""
-        X = block.X[rows]
+    def _checked(self, block: Block, X: Any) -> NDArray[Any]:
+        """Values of rows of a block."""
         if isinstance(X, np.ndarray):
             X = X.astype(np.result_type(X.dtype, self.weights.dtype), copy=False)
         values: NDArray[Any] = (X @ self.weights).reshape(X.shape[0], -1, self.shape[1])
@@ -947,17 +947,23 @@ class PathDecisions(Decisions):
         return values
 
     @cached_property
-    def _single(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Weights in float32, and what times magnitudes of rows bounds the error of their products.
+    def _single(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float64]]:
+        """Weights in float32, and a bound of the error of their products, for each penalty.
 
-        Rounding a term and adding it up in any order changes it by at most d + 2 times ``2^-24`` of
-        its magnitude (Higham, 2002, section 3.1), and what underflows by the least normal number.
+        That is, for all targets: the magnitudes of a row times a matrix, and a constant. Rounding the
+        factors and adding up terms in any order changes a sum by at most d + 2 times ``2^-24`` of the
+        terms' magnitudes (Higham, 2002, section 3.1), and what underflows by at most the least normal
+        number times the other factor, or once.
         """
         d, single = len(self.weights), np.finfo(np.float32)
-        largest = np.abs(self.weights).max(axis=1)
-        bounds = (d + 8) * (0.5 * single.eps * largest + single.tiny)
-        with np.errstate(over="ignore"):
-            return self.weights.astype(np.float32), bounds.astype(np.float32)
+        largest = np.abs(self.weights).reshape(d, *self.shape).max(axis=2)
+        terms = 1.01 * (d + 8)  # the bound itself is rounded
+        with np.errstate(all="ignore"):
+            return (
+                self.weights.astype(np.float32),
+                (terms * (0.5 * single.eps * largest + single.tiny)).astype(np.float32),
+                terms * float(single.tiny) * (1.0 + largest.sum(axis=0)),
+            )
 
 
 def _interpolation(rows: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:

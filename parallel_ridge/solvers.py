@@ -278,8 +278,10 @@ class Tridiagonal:
                 band, self.rotated, lower=True, overwrite_ab=True, check_finite=False
             )
         _triangle.rotate(self.rotation, self.factors, columns, True)
+        if system.problem.standardize:
+            columns /= self.root[:, None]
         coefs = np.zeros((len(alphas), t, len(system.varies)))
-        coefs[:, :, system.varies] = (columns / self.root[:, None]).T.reshape(len(alphas), t, m)
+        coefs[:, :, system.varies] = columns.T.reshape(len(alphas), t, m)
         return [
             with_intercept(
                 coef, system.means, system.target_means, bool(system.problem.fit_intercept)
@@ -524,9 +526,12 @@ class NormalEquations:
         _triangle.tridiagonal(form, diagonal, beside, factors)
         rotated = np.asfortranarray((self.rhs[:, self.varies] / root).T)
         _triangle.rotate(form, factors, rotated, False)
+        # LAPACK squares what it is given.
+        top = max(np.abs(diagonal).max(), np.abs(beside[:-1]).max(), np.finfo(np.float64).tiny)
         smallest, largest = (
-            scipy.linalg.eigvalsh_tridiagonal(
-                diagonal, beside[:-1], select="i", select_range=(i, i), check_finite=False
+            top
+            * scipy.linalg.eigvalsh_tridiagonal(
+                diagonal / top, beside[:-1] / top, select="i", select_range=(i, i)
             )[0]
             for i in (0, m - 1)
         )

@@ -988,6 +988,27 @@ def test_the_path_is_a_fit_for_each_alpha(options, m, target):
         assert_close(intercept, np.broadcast_to(single.intercept_, intercept.shape), of=1.0)
 
 
+@pytest.mark.parametrize("power", [-145, -100, -80, 0, 78, 150])
+def test_a_path_in_any_units(power):
+    X, y = make_data(60, 5, target="multiclass")
+    unit, alphas = 10.0**power, np.geomspace(1e-2, 1e2, 12)
+    paths = []
+    for factor in (1.0, unit):
+        model = ParallelRidgeClassifier(factor**2, store_statistics=True).fit(X * factor, y)
+        paths.append(model.coef_path(alphas * factor**2)[0] * factor)
+    assert_close(paths[1], paths[0], 1e-10)
+
+
+@pytest.mark.parametrize("power", [-80, 0, 80])
+def test_a_path_without_penalty_tells_of_equal_columns_in_any_units(power):
+    X, y = make_data(60, 5)
+    X[:, 1] = X[:, 0]
+    statistics = SufficientStatistics.from_data(X * 10.0**power, y)
+    system = solvers.NormalEquations(statistics, solvers.Problem())
+    with pytest.raises(solvers.IllConditioned):
+        system.path([0.0] * 7)
+
+
 @pytest.mark.parametrize("m", [3, 14])
 def test_a_path_of_integers_refines_the_penalties_that_need_it(m):
     rng = np.random.default_rng(0)

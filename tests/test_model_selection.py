@@ -1742,9 +1742,27 @@ def test_penalties_too_small_for_a_tridiagonal_form_share_one_factor():
         assert_allclose(weights.coef * X.std(axis=0), reference.coef * X.std(axis=0), atol=1e-7)
 
 
+@pytest.fixture
+def looked_again(monkeypatch):
+    """Numbers of rows that decision values were formed of in float64."""
+    seen = []
+    checked = reductions.PathDecisions._checked
+    monkeypatch.setattr(
+        reductions.PathDecisions,
+        "_checked",
+        lambda self, block, X: seen.append(X.shape[0]) or checked(self, block, X),
+    )
+    monkeypatch.setattr(reductions, "MANY_WEIGHTS", 0)
+    return seen
+
+
+def block_of(X):
+    return Block(slice(0, len(X)), X, Labels(np.zeros(len(X), np.int32)), None)
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "float64"])
 @pytest.mark.parametrize("size", [1e-310, 1e-42, 1e-20, 1.0, 1e20, 1e36, 1e45])
-def test_classes_that_float32_finds_are_those_of_float64(size, dtype, monkeypatch):
+def test_classes_that_float32_finds_are_those_of_float64(size, dtype, looked_again):
     rng = np.random.default_rng(0)
     X = rng.integers(0, 60, (600, 20)).astype(dtype)
     X[:9] = 0
@@ -1759,34 +1777,56 @@ def test_classes_that_float32_finds_are_those_of_float64(size, dtype, monkeypatc
     intercepts = rng.choice([0.0, 1e-7, 1.0], (14, 3)) * size
     intercepts[:8] = 0.0
     intercepts[8:10, 2] = -1e9  # of a class that is not there
+    block = block_of(X)
     decisions = reductions.PathDecisions(coefs, intercepts)
-    block = Block(slice(0, 600), X, Labels(np.zeros(600, np.int32)), None)
     expected = decisions(block).argmax(axis=2)
     assert len(np.unique(expected)) == 3
+    looked_again.clear()
+    with np.errstate(all="raise"):
+        found = decisions.classes(block)
+    assert_array_equal(found, expected)
+    assert sum(looked_again) >= 300  # ties of the best leave it open
 
-    again = []
-    checked = reductions.PathDecisions._checked
-    monkeypatch.setattr(
-        reductions.PathDecisions,
-        "_checked",
-        lambda self, block, rows: (
-            again.append(np.count_nonzero(rows)) or checked(self, block, rows)
-        ),
-    )
-    assert_array_equal(decisions.classes(block), expected)
-    assert sum(again) >= 300  # ties of the best leave it open
-    decisions = reductions.PathDecisions(
-        coefs[6:].repeat(2, axis=0), intercepts[6:].repeat(2, axis=0)
-    )
+    decisions = reductions.PathDecisions(coefs[6:], intercepts[6:])
     expected = decisions(block).argmax(axis=2)
-    again.clear()
+    looked_again.clear()
     assert_array_equal(decisions.classes(block), expected)
     if size == 1.0:
-        assert sum(again) < 30
+        assert sum(looked_again) < 30
+
+
+@pytest.mark.parametrize(
+    ("rows", "weights", "intercept"),
+    [
+        (1e-22, 1e-22, 0.0),
+        (1e-22, 1e-19, 0.0),
+        (1e-43, 1e37, 1e-8),
+        (1e-47, 1e37, 1e-12),
+        (1e38, 1e-44, 1e-8),
+    ],
+)
+def test_classes_of_products_that_float32_cannot_hold(rows, weights, intercept, looked_again):
+    rng = np.random.default_rng(0)
+    block = block_of(rng.normal(size=(2000, 10)) * rows)
+    coefs = rng.normal(size=(12, 3, 10)) * weights
+    decisions = reductions.PathDecisions(coefs, rng.normal(size=(12, 3)) * intercept)
+    expected = decisions(block).argmax(axis=2)
+    assert_array_equal(decisions.classes(block), expected)
+
+
+def test_float32_suffices_for_most_rows_of_correlated_columns(looked_again):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2000, 30)) @ rng.normal(size=(30, 200)) + 1e-2 * rng.normal(
+        size=(2000, 200)
+    )
+    y = X[:, :5].argmax(axis=1)
+    model = ParallelRidgeClassifierCV(np.logspace(-3, 3, 12), cv=3).fit(X, y)
+    assert model.best_score_ > 0.5
+    assert sum(looked_again) < 400  # weights of the smallest penalty are long
 
 
 @pytest.mark.filterwarnings("ignore:.*matmul:RuntimeWarning")
-def test_values_that_are_not_finite_are_found_behind_float32():
+def test_values_that_are_not_finite_are_found_behind_float32(looked_again):
     decisions = reductions.PathDecisions(np.ones((20, 3, 4)), np.zeros((20, 3)))
     for value in (np.nan, np.inf, -np.inf):
         X = np.zeros((5, 4))

@@ -420,9 +420,8 @@ def test_small_partitions_are_read_together(spark, digits, adaptive, monkeypatch
     cases = [
         ({"coalescePartitions_enabled": "true"}, 2),  # the cores
         ({"advisoryPartitionSizeInBytes": f"{size // 5}b"}, 6),  # as many for each core
-        ({"coalescePartitions_minPartitionNum": "4"}, 8),
-        ({"coalescePartitions_minPartitionNum": "100"}, 12),
-        ({"enabled": "false", "coalescePartitions_minPartitionNum": "1"}, 12),
+        ({"advisoryPartitionSizeInBytes": "1b"}, 12),
+        ({"advisoryPartitionSizeInBytes": "1g", "enabled": "False"}, 12),
         ({"enabled": "true", "coalescePartitions_enabled": "false"}, 12),
     ]
     for options, n_tasks in cases:
@@ -431,10 +430,10 @@ def test_small_partitions_are_read_together(spark, digits, adaptive, monkeypatch
         model = ParallelRidgeClassifier().fit(kept, "label")
         np.testing.assert_array_equal(model.coef_, expected.coef_)
         assert n_results == [n_tasks], options
-    adaptive(coalescePartitions_enabled="true", advisoryPartitionSizeInBytes="64MB")
+    adaptive(coalescePartitions_enabled="true")
     n_results.clear()
     search = ParallelRidgeClassifierCV(ALPHAS, cv=3).fit(kept, "label")
-    assert n_results == [1, 1]
+    assert n_results == [2, 2]
     kept.unpersist()
     n_results.clear()
     assert (

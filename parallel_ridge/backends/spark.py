@@ -91,11 +91,12 @@ class SparkBackend(Backend):
 
     Notes
     -----
-    A fold reads small partitions of a DataFrame together, in fewer tasks, where Spark's adaptive
-    execution would after a shuffle (``spark.sql.adaptive.coalescePartitions.enabled``, and the settings
-    beside it). While it runs, the session's ``spark.sql.execution.arrow.maxBytesPerBatch`` is 8 MB,
-    unless it was set. The Pythons of executors leave what they have imported out of garbage collections
-    (`gc.freeze`): Spark collects after each task.
+    A fold reads small partitions of a DataFrame together, in fewer tasks: to parts of at most
+    ``spark.sql.adaptive.advisoryPartitionSizeInBytes``, but for all cores, unless
+    ``spark.sql.adaptive.coalescePartitions.enabled`` is false or executors come and go
+    (``spark.dynamicAllocation.enabled``). While it runs, the session's
+    ``spark.sql.execution.arrow.maxBytesPerBatch`` is 8 MB, unless it was set. The Pythons of executors
+    leave what they have imported out of garbage collections (`gc.freeze`): Spark collects after each task.
     """
 
     session: Any = None
@@ -109,7 +110,7 @@ class SparkBackend(Backend):
         return {**vars(self), "session": None}
 
     def fold(self, reduction: Reduction[Any, V], source: Source) -> V:
-        """Fold in the executors; in a session, the same partitions have the same bits, of floats too."""
+        """Fold in the executors; sums of floats have the same bits in the same tasks."""
         if isinstance(source, SparkSource):
             if isinstance(reduction, RowsReduction):
                 raise ValueError(
@@ -538,7 +539,7 @@ class _Task:
             value = Failure.of(error, f"partition {index}")
         except Exception as error:
             # Another attempt may do better: Spark decides.
-            raise RuntimeError(f"partition {index}: {type(error).__name__}: {error}") from error
+            raise RuntimeError(f"task {index}: {type(error).__name__}: {error}") from error
         return pickle.dumps(value, 5)
 
 
@@ -615,20 +616,28 @@ def count_tasks(rows: Any, n_partitions: int) -> int:
     """Tasks for the partitions of a DataFrame: fewer, where these are small.
 
     A result may have more bytes than a small partition has, and a task takes its time. For such reasons
-    Spark's adaptive execution reads small partitions together after a shuffle: here its settings hold
-    for all, with as many tasks for each core. Sizes are what Spark's optimizer believes; if it knows
-    nothing, that is the largest number.
+    Spark's adaptive execution reads small partitions together after a shuffle, up to a size that is a
+    setting, if that is not turned off: here so are all, and there are as many tasks for each core. Sizes
+    are what Spark's optimizer believes; if it knows nothing, that is the largest number. Where executors
+    come as tasks wait, there is no saying how many cores there will be.
     """
-    session, prefix = rows.sparkSession, "spark.sql.adaptive"
-    setting = session.conf.get
-    if "false" in (setting(f"{prefix}.enabled"), setting(f"{prefix}.coalescePartitions.enabled")):
+    session = rows.sparkSession
+    context, prefix = session.sparkContext, "spark.sql.adaptive"
+
+    def says(value: str, key: str, otherwise: str) -> bool:
+        return str(session.conf.get(key, otherwise)).strip().lower() == value
+
+    if (
+        says("false", f"{prefix}.enabled", "true")
+        or says("false", f"{prefix}.coalescePartitions.enabled", "true")
+        or says("true", "spark.dynamicAllocation.enabled", "false")
+    ):
         return n_partitions
-    in_bytes = session.sparkContext._jvm.org.apache.spark.network.util.JavaUtils.byteStringAsBytes
-    wanted = in_bytes(setting(f"{prefix}.advisoryPartitionSizeInBytes"))
+    in_bytes = context._jvm.org.apache.spark.network.util.JavaUtils.byteStringAsBytes
+    wanted = max(1, in_bytes(session.conf.get(f"{prefix}.advisoryPartitionSizeInBytes")))
     size = int(rows._jdf.queryExecution().optimizedPlan().stats().sizeInBytes())
-    least = setting(f"{prefix}.coalescePartitions.minPartitionNum", None)
-    cores = session.sparkContext.defaultParallelism if least is None else int(least)
-    return min(n_partitions, cores * max(1, -(-size // (cores * max(1, wanted)))))
+    cores = context.defaultParallelism
+    return min(n_partitions, cores * max(1, -(-size // (cores * wanted))))
 
 
 def _row(pa: Any, index: int, value: bytes) -> Any:
@@ -814,7 +823,7 @@ def clear_errors() -> Iterator[None]:
             ) from error
         if "SparkContext was shut down" in text or "stopped SparkContext" in text:
             raise ValueError(STOPPED) from error
-        found = [line for line in text.splitlines() if "RuntimeError: partition " in line]
+        found = [line for line in text.splitlines() if "RuntimeError: task " in line]
         if found:
             raise RuntimeError(found[0].strip().removeprefix("RuntimeError: ")) from error
         raise

@@ -174,6 +174,8 @@ def rotate(double[::1, :] rotation, double[::1] factors, double[::1, :] columns,
         b"L", b"L", way, &order, &width, &rotation[0, 0], &order, &factors[0], &columns[0, 0], &order, &n_work,
         &ask, &info,
     )
+    if n_work > INT_MAX:
+        raise MemoryError(f"LAPACK cannot count the memory to rotate {width} columns.")
     cdef int n_doubles = <int> n_work
     cdef double *work = <double *> malloc(n_doubles * sizeof(double))
     if work == NULL:
