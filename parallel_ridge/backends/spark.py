@@ -96,7 +96,8 @@ class SparkBackend(Backend):
     ``spark.sql.adaptive.coalescePartitions.enabled`` is false or executors come and go
     (``spark.dynamicAllocation.enabled``). While it runs, the session's
     ``spark.sql.execution.arrow.maxBytesPerBatch`` is 8 MB, unless it was set. The Pythons of executors
-    leave what they have imported out of garbage collections (`gc.freeze`): Spark collects after each task.
+    leave what they have imported out of garbage collections (`gc.freeze`): Spark collects after each
+    task.
     """
 
     session: Any = None
