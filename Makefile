@@ -38,7 +38,7 @@ $(VENV)-spark35/installed: $(VENV)/installed
 
 test-spark35: $(VENV)-spark35/installed
 	$(VENV)-spark35/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps .
-	cd tests && ../$(VENV)-spark35/bin/python -P -m pytest -q -c ../pyproject.toml --rootdir=.. test_spark.py -k "threads or every_kind or named or pyspark_ml or streaming"
+	cd tests && ../$(VENV)-spark35/bin/python -P -m pytest -q -c ../pyproject.toml --rootdir=.. test_spark.py -k "threads or every_kind or named or small_partitions or garbage or pyspark_ml or streaming"
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
