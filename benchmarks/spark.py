@@ -27,6 +27,7 @@ PARTITIONS = 4
 TREE = 8  # partitions whose results `treeAggregate` merges in one round before the driver
 COPIES = 4  # of the training rows, where only the fold is measured
 QUICK_ROWS = 1000
+WARM_CALLS = 3
 CLUSTER = "local[2]"
 INNER, OUTER, SERIAL = "inner loop of 2017", "outer loop of 2017", "serial"
 ONE_PASS = "inner loop with one pass"
@@ -88,6 +89,13 @@ class Frames:
 @cache
 def _frames(quick: bool) -> Frames:
     return Frames(Options(quick))
+
+
+def _warm(options: Options, *calls: Callable[[], Any]) -> None:
+    """Call before measuring: the JVM compiles what it has run for a second or so."""
+    for _ in range(1 if options.quick else WARM_CALLS):
+        for call in calls:
+            call()
 
 
 def _missing() -> str:
@@ -153,7 +161,7 @@ def spark(options: Options) -> Iterator[Comparison]:
     images, of what was timed.
     """
     frames = _frames(options.quick)
-    _fit(frames.binary)()  # starts the executors' Pythons
+    _warm(options, *map(_fit, (frames.binary, frames.vectors)))
     against = "Spark ML, `LogisticRegression(maxIter=10)`"
     ten = 'Spark ML, ten `LinearRegression(solver="normal")`'
 
@@ -279,6 +287,7 @@ def spark_fold(options: Options) -> Iterator[Comparison]:
         for _ in range(COPIES - 1):
             many = many.union(frame)
         folds = Folds(many)
+        _warm(options, folds.fold, folds.touch, folds.touch_partitions)
         ways = [(folds.touch_partitions, "", faster(0.6)), (folds.touch, ", in as few tasks", None)]
         for touch, tasks, target in ways:
             yield Comparison(
@@ -304,6 +313,7 @@ def spark_steps(options: Options) -> Iterator[Row]:
     columns = {}
     for name, frame in options.kinds([*kinds, ("vectors", frames.vectors)]):
         folds = Folds(frame)
+        _warm(options, folds.fit)
         calls = (folds.job, folds.touch, folds.read, folds.kernel, folds.fold, folds.fit)
         times = in_turns([timed(call) for call in calls], [options.repetitions] * len(calls))
         columns[name] = [cell(some, "s") for some in times]
@@ -326,9 +336,14 @@ def spark_search(options: Options) -> Iterator[Comparison]:
     """
     frames = _frames(options.quick)
     binary, note = frames.binary, frames.caution
+
+    def search() -> Any:
+        return ParallelRidgeClassifierCV(ALPHAS, cv=FOLDS).fit(binary, "label")
+
+    _warm(options, search, _fit(binary))
     yield Comparison(
         f"{len(ALPHAS)} penalties x {FOLDS} folds",
-        timed(lambda: ParallelRidgeClassifierCV(ALPHAS, cv=FOLDS).fit(binary, "label")),
+        timed(search),
         timed(_fit(binary)),
         "one `fit`",
         faster(1 / 2.5),
