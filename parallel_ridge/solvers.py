@@ -36,7 +36,7 @@ from parallel_ridge.statistics import SufficientStatistics
 FLOAT32_RANGE = 1e30
 # Features up to which a decomposition, a Cholesky's some 10 ms, has one thread.
 FEATURES_ONE_THREAD = 1000
-# Penalties too small for an eigendecomposition beyond which singular values cost less than a Cholesky
+# Penalties too small for a tridiagonal form beyond which singular values cost less than a Cholesky
 # for each.
 FACTOR_PAYS = 10
 # Columns that a Cholesky factorisation takes on at a time, between which it hears Ctrl-C.
@@ -249,7 +249,7 @@ class Tridiagonal:
     References
     ----------
     Elden (1977), Algorithms for the regularization of ill-conditioned least squares problems,
-    doi:10.1007/BF01932285, section 3, for a bidiagonal form of the rows.
+    doi:10.1007/BF01932285, for a bidiagonal form of the rows.
     """
 
     system: NormalEquations
@@ -694,7 +694,7 @@ class NormalEquations:
 
 def tridiagonal_pays(n_features: int) -> float:
     """Penalties beyond which one tridiagonal form costs less than a Cholesky for each."""
-    if n_features < 2:
+    if n_features < 2:  # a single equation, which SciPy's banded solver does not take
         return np.inf
     sizes, pays = np.log(list(TRIDIAGONAL_PAYS)), list(TRIDIAGONAL_PAYS.values())
     return float(np.interp(np.log(n_features), sizes, pays))

@@ -9,10 +9,11 @@ from cpython.exc cimport PyErr_CheckSignals
 from libc.limits cimport INT_MAX
 from libc.math cimport fabs
 from libc.stdint cimport int32_t, int64_t, uint64_t
-from libc.stdlib cimport free, malloc
 from libc.string cimport memmove, memset
 from scipy.linalg.cython_blas cimport dgemm, dsyrk, dtrsm
 from scipy.linalg.cython_lapack cimport dormtr, dpotrf, dsyevd, dsytrd
+
+import numpy as np
 
 ctypedef fused total:
     double
@@ -112,33 +113,31 @@ def scale(const double[:, ::1] matrix, const double[::1] factors, double[:, ::1]
             norm[i] += magnitudes
 
 
+cdef double[::1] workspace(double size):
+    """Memory of the size that LAPACK asks for."""
+    if size > INT_MAX:
+        raise MemoryError(f"LAPACK cannot count the {size:.0f} numbers that it needs to work with.")
+    return np.empty(<int> size)
+
+
 def eigenvectors(double[::1, :] matrix, double[::1] values):
     """Eigenvectors of a lower triangle in its memory, and their values in ascending order; LAPACK's info.
 
     SciPy's call of the same routine keeps the GIL, and so all other threads.
     """
-    cdef int info = 0, order = <int> matrix.shape[0], ask = -1
-    cdef double n_work = 0.0
-    cdef int n_integers = 0
+    cdef int info = 0, order = <int> matrix.shape[0], n_integers = 0, ask = -1
+    cdef double size = 0.0
     if order == 0:
         return 0
-    dsyevd(b"V", b"L", &order, &matrix[0, 0], &order, &values[0], &n_work, &ask, &n_integers, &ask, &info)
-    if n_work > INT_MAX:
-        raise MemoryError(f"LAPACK cannot count the memory for {order} eigenvectors.")
-    cdef int n_doubles = <int> n_work
-    cdef double *work = <double *> malloc(n_doubles * sizeof(double))
-    cdef int *integers = <int *> malloc(n_integers * sizeof(int))
-    try:
-        if work == NULL or integers == NULL:
-            raise MemoryError()
-        with nogil:
-            dsyevd(
-                b"V", b"L", &order, &matrix[0, 0], &order, &values[0], work, &n_doubles, integers, &n_integers,
-                &info,
-            )
-    finally:
-        free(work)
-        free(integers)
+    dsyevd(b"V", b"L", &order, &matrix[0, 0], &order, &values[0], &size, &ask, &n_integers, &ask, &info)
+    cdef double[::1] work = workspace(size)
+    cdef int[::1] integers = np.empty(n_integers, np.intc)
+    cdef int n_work = <int> size
+    with nogil:
+        dsyevd(
+            b"V", b"L", &order, &matrix[0, 0], &order, &values[0], &work[0], &n_work, &integers[0], &n_integers,
+            &info,
+        )
     return info
 
 
@@ -148,44 +147,36 @@ def tridiagonal(double[::1, :] matrix, double[::1] diagonal, double[::1] beside,
     The last of `beside` and of `factors` mean nothing.
     """
     cdef int info = 0, order = <int> matrix.shape[0], ask = -1
-    cdef double n_work = 0.0
+    cdef double size = 0.0
     if order == 0:
         return
-    dsytrd(b"L", &order, &matrix[0, 0], &order, &diagonal[0], &beside[0], &factors[0], &n_work, &ask, &info)
-    cdef int n_doubles = <int> n_work
-    cdef double *work = <double *> malloc(n_doubles * sizeof(double))
-    if work == NULL:
-        raise MemoryError()
+    dsytrd(b"L", &order, &matrix[0, 0], &order, &diagonal[0], &beside[0], &factors[0], &size, &ask, &info)
+    cdef double[::1] work = workspace(size)
+    cdef int n_work = <int> size
     with nogil:
         dsytrd(
-            b"L", &order, &matrix[0, 0], &order, &diagonal[0], &beside[0], &factors[0], work, &n_doubles, &info
+            b"L", &order, &matrix[0, 0], &order, &diagonal[0], &beside[0], &factors[0], &work[0], &n_work, &info
         )
-    free(work)
 
 
 def rotate(double[::1, :] rotation, double[::1] factors, double[::1, :] columns, bint back):
     """Rotate columns in place, as `tridiagonal` has rotated the matrix's, or back."""
     cdef int info = 0, order = <int> columns.shape[0], width = <int> columns.shape[1], ask = -1
-    cdef double n_work = 0.0
+    cdef double size = 0.0
     cdef char *way = b"N" if back else b"T"
     if order == 0 or width == 0:
         return
     dormtr(
-        b"L", b"L", way, &order, &width, &rotation[0, 0], &order, &factors[0], &columns[0, 0], &order, &n_work,
+        b"L", b"L", way, &order, &width, &rotation[0, 0], &order, &factors[0], &columns[0, 0], &order, &size,
         &ask, &info,
     )
-    if n_work > INT_MAX:
-        raise MemoryError(f"LAPACK cannot count the memory to rotate {width} columns.")
-    cdef int n_doubles = <int> n_work
-    cdef double *work = <double *> malloc(n_doubles * sizeof(double))
-    if work == NULL:
-        raise MemoryError()
+    cdef double[::1] work = workspace(size)
+    cdef int n_work = <int> size
     with nogil:
         dormtr(
-            b"L", b"L", way, &order, &width, &rotation[0, 0], &order, &factors[0], &columns[0, 0], &order, work,
-            &n_doubles, &info,
+            b"L", b"L", way, &order, &width, &rotation[0, 0], &order, &factors[0], &columns[0, 0], &order,
+            &work[0], &n_work, &info,
         )
-    free(work)
 
 
 def cholesky(double[::1, :] matrix, int panel):
