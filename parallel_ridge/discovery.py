@@ -17,8 +17,9 @@ from parallel_ridge.reductions import (
     Lanes,
     StatisticsReduction,
     choose_shift,
+    float32_holds,
 )
-from parallel_ridge.sources import Block, Labels, Target
+from parallel_ridge.sources import Block, Labels, Target, weight_range
 from parallel_ridge.statistics import SufficientStatistics
 
 # More features than this have no statistics: see `LARGEST_SYSTEM` of the estimators.
@@ -38,12 +39,15 @@ class StatisticsOptions:
     centre, double : bool
     shift : ndarray of shape (d,), or None
         None: that of a sample of each worker's rows.
+    near : ndarray of shape (d,), or None
+        See `choose_shift`.
     feature_names : ndarray of str, or None
     """
 
     centre: bool = True
     double: bool = False
     shift: NDArray[np.float64] | None = None
+    near: NDArray[np.float64] | None = None
     feature_names: NDArray[Any] | None = None
 
 
@@ -92,9 +96,9 @@ class Discovery:
         X, sparse = block.X, not isinstance(block.X, np.ndarray)
         if self.value is not None:
             target = merged(Target(self.value.classes, self.value.multilabel), target)
-        if not (exact or sparse) and self.shift is None and self.options.centre:
-            self.shift = choose_shift(_sample(X, SAMPLE_ROWS))
-        shift = None if exact or sparse else self.shift
+        if not exact and self.shift is None:
+            self.shift = choose_shift(_sample(X, SAMPLE_ROWS), self.options.near)
+        shift = None if exact else self.shift
         reduction = StatisticsReduction(
             target,
             X.shape[1],
@@ -103,10 +107,16 @@ class Discovery:
             weighted=not exact,
             exact=exact,
             shift=np.zeros(X.shape[1]) if shift is None else shift,
-            double=self.options.double,
+            double=self.options.double or _wide(block),
+            centre=self.options.centre,
             feature_names=self.options.feature_names,
         )
         return reduction, reduction.zero(self.n_threads)
+
+
+def _wide(block: Block) -> bool:
+    """Whether weights are out of float32's range."""
+    return not float32_holds(weight_range(block.weights))
 
 
 def _suits(
@@ -119,6 +129,7 @@ def _suits(
         and bool(np.isin(target.classes, known.classes).all())
         and block.X.shape[1] == reduction.n_features
         and reduction.sparse == (not isinstance(block.X, np.ndarray))
+        and (reduction.work_dtype != np.float32 or not _wide(block))
         and (not reduction.exact or (exact and lanes.n_samples < EXACT_ROWS))
     )
 
@@ -164,10 +175,10 @@ def merged(a: Target, b: Target) -> Target:
     return Target(np.union1d(a.classes, b.classes), a.multilabel)
 
 
-def _sample(X: Any, n_rows: int) -> NDArray[Any]:
-    """At most ``n_rows`` rows, evenly spaced."""
+def _sample(X: Any, n_rows: int) -> Any:
+    """At most ``n_rows`` rows, evenly spaced: an array or CSR."""
     rows = X[:: max(1, -(-X.shape[0] // n_rows))]
-    return np.array(rows) if isinstance(X, np.ndarray) else rows.toarray()
+    return np.array(rows) if isinstance(X, np.ndarray) else rows
 
 
 @dataclass
@@ -188,6 +199,8 @@ class Survey:
     dtype : dtype, or None
     sparse, weighted : bool
         Whether any rows are.
+    weight_range : tuple of float
+        The smallest positive weight and the largest; ones of rows without any.
     magnitude : int
         Largest absolute value of integer rows.
     sample : list of ndarray
@@ -207,6 +220,7 @@ class Survey:
     dtype: np.dtype[Any] | None
     sparse: bool
     weighted: bool
+    weight_range: tuple[float, float]
     magnitude: int
     sample: list[NDArray[Any]]
     statistics: list[SufficientStatistics | None]
@@ -234,6 +248,10 @@ class Survey:
             dtype=np.promote_types(self.dtype, other.dtype),
             sparse=self.sparse or other.sparse,
             weighted=self.weighted or other.weighted,
+            weight_range=(
+                min(self.weight_range[0], other.weight_range[0]),
+                max(self.weight_range[1], other.weight_range[1]),
+            ),
             magnitude=max(self.magnitude, other.magnitude),
             sample=_thinned(self.sample + other.sample),
             statistics=[
@@ -301,6 +319,7 @@ class SurveyReduction:
         facts.class_weights[g] = np.bincount(labels.codes, each, minlength=k)
         facts.n_features, facts.dtype = X.shape[1], X.dtype
         facts.sparse, facts.weighted = not isinstance(X, np.ndarray), block.weights is not None
+        facts.weight_range = weight_range(weights)
         if X.dtype.kind in "bui" and X.dtype.itemsize > 2:
             facts.magnitude = max(int(X.max()), -int(X.min()))
         if not facts.sparse and not total.facts.sample:
@@ -323,7 +342,7 @@ class SurveyReduction:
         by_class = np.zeros((G, k), np.int64)
         return Survey(
             integers, integers.copy(), floats, by_class, by_class.copy(), np.zeros((G, k)),
-            target, 0, None, False, False, 0, [], [None] * G,
+            target, 0, None, False, False, (1.0, 1.0), 0, [], [None] * G,
         )  # fmt: skip
 
 

@@ -141,6 +141,12 @@ class SparkSource:
         positive = self.survey.class_positive[self._meant].sum(axis=0)
         return int(positive[self._found_table() > 0.0].sum())
 
+    def weight_range(self) -> tuple[float, float]:
+        """The smallest positive weight and the largest, or a wider range."""
+        low, high = self.survey.weight_range
+        factors = [1.0] if self.class_table is None else self.class_table[self.class_table > 0.0]
+        return low * min(factors, default=1.0), high * max(factors, default=1.0)
+
     def class_counts(self, n_classes: int) -> NDArray[np.int64]:
         """Rows of each class."""
         counts = np.zeros(n_classes, np.int64)

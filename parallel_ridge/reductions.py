@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
@@ -20,8 +20,16 @@ import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
 from parallel_ridge.kernels import _fold, _triangle
-from parallel_ridge.sources import Block, Labels, Source, Target
-from parallel_ridge.statistics import SufficientStatistics
+from parallel_ridge.numerics import (
+    CONSTANT,
+    FAR,
+    FEW_ROWS,
+    FLOAT32_WEIGHTS,
+    ROUNDING,
+    WORTH_A_PASS,
+)
+from parallel_ridge.sources import Block, Labels, Source, Target, shifted
+from parallel_ridge.statistics import SufficientStatistics, fold_rounding
 
 # Rows of a block: enough to amortise its call (tens of microseconds), and not more than about a second
 # of work for two cores with AVX-512, so that Ctrl-C is heard.
@@ -240,9 +248,11 @@ class StatisticsReduction:
     exact : bool
         Whether integer rows wider than 16 bits are small enough for exact sums.
     shift : array-like of shape (n_features,)
-        Subtracted from each row; zero for exact and for sparse rows.
+        Subtracted from each row; zero for exact rows.
     double : bool, default=False
         Whether to form products of float32 rows in float64.
+    centre : bool, default=True
+        Whether sums about the means will be wanted.
     feature_names : ndarray of str, or None
     """
 
@@ -259,13 +269,20 @@ class StatisticsReduction:
         exact: bool,
         shift: ArrayLike,
         double: bool = False,
+        centre: bool = True,
         feature_names: NDArray[Any] | None = None,
     ) -> None:
         self.target = target
+        self.centre = centre
+        self._make = partial(
+            StatisticsReduction, target, n_features, dtype, sparse=sparse, weighted=weighted,
+            exact=exact, centre=centre, feature_names=feature_names,
+        )  # fmt: skip
         self.n_features = n_features
         self.sparse = sparse
         self.exact = exact and not weighted and not sparse
-        self.work_dtype = _work_dtype(dtype, self.exact, double)
+        # Products of sparse rows, of which few are formed, are float64 in either kernel.
+        self.work_dtype = _work_dtype(dtype, self.exact, double or sparse)
         self.dtype = coefficient_dtype(dtype)
         self.shift = np.asarray(
             shift, dtype=self.work_dtype if self.work_dtype.kind == "f" else "d"
@@ -290,6 +307,7 @@ class StatisticsReduction:
         target: Target,
         *,
         shift: ArrayLike | None = None,
+        near: NDArray[np.float64] | None = None,
         centre: bool = True,
         double: bool = False,
         weighted: bool = False,
@@ -301,8 +319,10 @@ class StatisticsReduction:
         ----------
         shift : array-like of shape (d,), default=None
             The shift to use; when None, `choose_shift` of a sample of the rows.
+        near : ndarray of shape (d,), default=None
+            The shift of earlier rows, which columns keep that it suits.
         centre : bool, default=True
-            Whether centred sums will be wanted; without, the default shift is zero.
+            Whether sums about the means will be wanted.
         double : bool, default=False
             Whether to form products of float32 rows in float64.
         weighted : bool, default=False
@@ -315,14 +335,9 @@ class StatisticsReduction:
                     f"shift must be {source.n_features} finite numbers, one a feature; got an array of "
                     f"shape {shift.shape}: {shift!r}."
                 )
-        exact = not weighted and _exact(source)
-        if shift is None:
-            floats = not (exact or source.sparse) and centre and source.n_rows > 0
-            shift = choose_shift(source.sample(SAMPLE_ROWS)) if floats else None
-        elif exact or source.sparse:
-            exact = False if np.any(shift) else exact
-            if source.sparse:
-                shift = None
+        exact = not weighted and _exact(source) and not np.any(shift)
+        if shift is None and not exact and source.n_rows > 0:
+            shift = choose_shift(source.sample(SAMPLE_ROWS), near)
         return cls(
             target,
             source.n_features,
@@ -331,9 +346,34 @@ class StatisticsReduction:
             weighted=weighted or source.weighted,
             exact=exact,
             shift=np.zeros(source.n_features) if shift is None else shift,
-            double=double,
+            double=double
+            or source.n_rows < max(FEW_ROWS, source.n_features)
+            or not float32_holds(source.weight_range()),
+            centre=centre,
             feature_names=feature_names,
         )
+
+    def better(self, found: SufficientStatistics) -> StatisticsReduction | None:
+        """The reduction that loses less of rows with these statistics; None if this one does.
+
+        A shift that came from few rows may lie far from the means of all (rows of great weight,
+        rows that drift), and products of tiny float32 numbers underflow: now both are known.
+        """
+        if found.exact or not found.weight_sum > 0.0:
+            return None
+        about = found.gram.diagonal()
+        centred = np.maximum(about - found.feature_sums * (found.means - found.shift), 0.0)
+        kept = centred if self.centre else about
+        products = str(self.work_dtype)
+        bad = found.rounding > WORTH_A_PASS[products] * kept
+        far = bad & (about > FAR * centred)
+        # What underflow takes does not shrink with the sum.
+        tiny = bad & ~far & (products == "float32")
+        if not (far.any() or tiny.any()):
+            return None
+        move = far | (about > 2.0 * np.maximum(centred, CONSTANT * found.rounding))
+        shift = np.where(move & far.any(), found.means, found.shift)
+        return self._make(shift=shift, double=bool(tiny.any()) or products == "float64")
 
     def zero(self, n_threads: int) -> Lanes:
         """Accumulator of no rows."""
@@ -366,6 +406,7 @@ class StatisticsReduction:
             total.grams.append(_zeros(total.grams[0].shape, total.grams[0].dtype))
         grams = total.grams[:n_lanes]
         if scattered:
+            X = shifted(X, self.shift)
             _fold.fold_csr(
                 X.indptr,
                 X.indices,
@@ -379,7 +420,6 @@ class StatisticsReduction:
                 n_threads,
             )
         else:
-            # Products of sparse rows, which are not centred, are formed in float64 in either kernel.
             X = X.astype(np.float64).toarray() if self.sparse else self._rows(X)
             need = _fold.workspace_bytes(X.dtype, self.exact, self.n_features, n_lanes, n_threads)
             if total.workspace.nbytes < need:
@@ -429,6 +469,9 @@ class StatisticsReduction:
             class_counts=total.class_counts,
             class_weights=total.class_weights,
             class_sums=class_sums[:k],
+            rounding=np.zeros(self.n_features)
+            if self.exact
+            else fold_rounding(gram, class_sums, total.n_samples, self.work_dtype),
             dtype=self.dtype,
             multilabel=self.target.multilabel,
             feature_names=self.feature_names,
@@ -464,11 +507,20 @@ def fold_statistics(
     reduction: StatisticsReduction,
     source: Source,
     n_groups: int = 0,
-) -> Any:
-    """Statistics of a source, or a list of those of its groups, if their number is given."""
-    if not n_groups:
-        return fold(reduction, source)
-    return fold(GroupedReduction([reduction] * n_groups), source)
+) -> tuple[Any, StatisticsReduction]:
+    """Statistics of a source, or a list of those of its groups, if their number is given.
+
+    Folded once more where that mends what the first fold has lost; and the last reduction.
+    """
+
+    def of(reduction: StatisticsReduction) -> Any:
+        if not n_groups:
+            return fold(reduction, source)
+        return fold(GroupedReduction([reduction] * n_groups), source)
+
+    found = of(reduction)
+    better = reduction.better(SufficientStatistics.sum(found) if n_groups else found)
+    return (found, reduction) if better is None else (of(better), better)
 
 
 def coefficient_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -495,13 +547,30 @@ def _exact(source: Source) -> bool:
     return largest <= EXACT_LIMIT and source.n_rows * largest**2 < 2**62
 
 
-def choose_shift(sample: NDArray[Any]) -> NDArray[np.float64]:
+def choose_shift(sample: Any, near: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
     """Shift for rows like these: the mean of each column whose mean exceeds its deviation, else 0.
 
     A mean of at most a standard deviation costs centred sums one bit at most, and zeros that stay
     zeros are skipped by the kernels. The mean is taken about the first row, so that a constant
     column is shifted to exact zeros.
+
+    Parameters
+    ----------
+    sample : {ndarray, CSR matrix} of shape (m, d)
+        A column of sparse rows has such a mean only where more than half of its values are stored:
+        shifting those fills in few.
+    near : ndarray of shape (d,), default=None
+        Another shift, kept in the columns whose mean lies within a standard deviation of it.
     """
+    if not isinstance(sample, np.ndarray):
+        shift = np.zeros(sample.shape[1])
+        stored = np.bincount(sample.indices, minlength=sample.shape[1])
+        full = np.flatnonzero(2 * stored > sample.shape[0])
+        if near is not None:
+            full = np.union1d(full, np.flatnonzero(near))
+        some = sample[:, full].toarray() if len(full) else np.empty((1, 0))
+        shift[full] = choose_shift(some, None if near is None else near[full])
+        return shift
     away = sample.astype(np.float64, order="C")  # whatever the layout, the same bits
     first = away[0].copy()
     with np.errstate(all="ignore"):  # rows that are not finite are reported by the pass
@@ -510,7 +579,14 @@ def choose_shift(sample: NDArray[Any]) -> NDArray[np.float64]:
         variance = np.einsum("ij,ij->j", away, away) / len(away) - mean**2
         mean += first
         shift = np.where(mean**2 > variance, mean, 0.0)
+        if near is not None:
+            shift = np.where((mean - near) ** 2 <= variance, near, shift)
     return np.where(np.isfinite(shift), shift, 0.0)
+
+
+def float32_holds(weight_range: tuple[float, float]) -> bool:
+    """Whether float32 has room for products of rows with weights from the one to the other."""
+    return FLOAT32_WEIGHTS[0] <= weight_range[0] and weight_range[1] <= FLOAT32_WEIGHTS[1]
 
 
 def raise_not_finite(block: Block) -> None:
@@ -598,7 +674,7 @@ class Triangle:
 
     def __add__(self, other: Triangle) -> Triangle:
         """Factor of both sets of rows."""
-        return Triangle(_factor(np.vstack([self.R, other.R]), self.p), self.p)
+        return Triangle(_factor(_sorted(np.vstack([self.R, other.R])), self.p), self.p)
 
 
 class QRReduction:
@@ -648,11 +724,21 @@ class QRReduction:
         rows[:, d + 1 :] = block.labels.indicator(self.n_classes)
         if block.weights is not None:
             rows *= np.sqrt(block.weights)[:, None]
+            stack = _sorted(stack)
         total.R = _factor(stack, total.p)
 
     def finish(self, total: Triangle) -> Triangle:
         """The factor."""
         return total
+
+
+def _sorted(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rows in descending order of size, so that a QR rounds each relative to its own.
+
+    Cox and Higham (1998), Stability of Householder QR factorization for weighted least squares problems.
+    """
+    order = np.argsort(-np.abs(rows).max(axis=1), kind="stable")
+    return np.asfortranarray(rows[order])
 
 
 def _factor(rows: NDArray[np.float64], p: int) -> NDArray[np.float64]:
@@ -694,6 +780,14 @@ class Moments:
     square_sums: NDArray[np.float64]
     class_sums: NDArray[np.float64]
 
+    @property
+    def variances(self) -> NDArray[np.float64]:
+        """Sums of squares about the means; zero where they may be nothing but rounding."""
+        centred = self.square_sums - self.feature_sums * (self.feature_sums / self.weight_sum)
+        rounding = ROUNDING["float64"] * self.square_sums
+        centred[centred <= CONSTANT * rounding] = 0.0
+        return centred
+
     def __add__(self, other: Moments) -> Moments:
         """Moments of both sets of rows."""
         return Moments(
@@ -733,7 +827,6 @@ class MomentsReduction:
     ----------
     n_classes : int
     shift : ndarray of shape (d,)
-        Zero for sparse rows.
     """
 
     block_rows = BLOCK_ROWS
@@ -773,12 +866,16 @@ class NormalProductReduction:
     ----------
     V : ndarray of shape (d, t)
     mean, scale : ndarray of shape (d,)
-        Sparse rows are not centred but corrected for it.
+        Sparse rows are not centred but corrected for it, except in `full` columns.
+    full : ndarray of shape (d,), bool, default=None
+        Columns that sparse rows store nearly all values of, far from zero: see `choose_shift`.
     centred : bool, default=True
         Whether dense rows are centred. float64 rows whose means are not far from zero need not be,
         nor copied.
     target_means : ndarray of shape (t,), default=None
         If given, the value is that of the residuals, ``Z^T W (Y - target_means - Z V)``.
+    offset : ndarray of shape (d,), default=None
+        Sum of ``w Z`` over ``sum of w``, which rounding of the mean leaves, and which then is taken out.
     n_classes : int
     targets : slice
         The classes that are targets.
@@ -796,9 +893,13 @@ class NormalProductReduction:
         target_means: NDArray[np.float64] | None = None,
         n_classes: int = 0,
         targets: slice = slice(None),
+        full: NDArray[np.bool_] | None = None,
+        offset: NDArray[np.float64] | None = None,
     ) -> None:
+        self.offset = offset
         self.V = V / scale[:, None]
         self.mean = mean
+        self.far = np.zeros(len(mean)) if full is None else np.where(full, mean, 0.0)
         self.scale = scale
         self.centred = centred
         self.target_means = target_means
@@ -806,8 +907,8 @@ class NormalProductReduction:
         self.targets = targets
 
     def zero(self, n_threads: int) -> NDArray[np.float64]:
-        """Product of no rows, with a last row for the sum of weighted products."""
-        return np.zeros((len(self.V) + 1, self.V.shape[1]))
+        """Product of no rows; below, sums of the products of centred, uncentred and sparse rows."""
+        return np.zeros((len(self.V) + 3, self.V.shape[1]))
 
     def add(self, total: NDArray[np.float64], block: Block) -> None:
         """Add a block of rows."""
@@ -822,12 +923,13 @@ class NormalProductReduction:
                 products *= block.weights[rows, None]
             return products
 
-        offset = self.mean @ self.V
         if not isinstance(block.X, np.ndarray):
-            products = weighted(block.X @ self.V - offset, slice(None))
-            total[:-1] += block.X.T @ products
+            X = shifted(block.X, self.far)
+            products = weighted(X @ self.V - (self.mean - self.far) @ self.V, slice(None))
+            total[:-3] += X.T @ products
             total[-1] += products.sum(axis=0)
             return
+        offset = self.mean @ self.V
         step = max(16, min(PRODUCT_ROWS, PRODUCT_VALUES // len(self.V)))
         buffer = np.empty((min(step, len(block.X)), len(self.V)))
         for first in range(0, len(block.X), step):
@@ -835,24 +937,30 @@ class NormalProductReduction:
             rows = block.X[some]
             if self.centred or rows.dtype != np.float64:
                 rows = np.subtract(rows, self.mean, out=buffer[: len(rows)])
-                total[:-1] += rows.T @ weighted(rows @ self.V, some)
+                products = weighted(rows @ self.V, some)
+                kind = -3
             else:
                 products = weighted(rows @ self.V - offset, some)
-                total[:-1] += rows.T @ products
-                total[-1] += products.sum(axis=0)
+                kind = -2
+            total[:-3] += rows.T @ products
+            total[kind] += products.sum(axis=0)
 
     def finish(self, total: NDArray[np.float64]) -> NDArray[np.float64]:
         """The product, in the scaled features."""
-        return (total[:-1] - np.outer(self.mean, total[-1])) / self.scale[:, None]
+        zero = np.zeros(len(self.mean))
+        away = np.stack([zero, self.mean, self.mean - self.far], axis=1)
+        if self.offset is not None:
+            away += self.offset[:, None]
+        return (total[:-3] - away @ total[-3:]) / self.scale[:, None]
 
 
 def shifted_rows(block: Block, shift: NDArray[np.float64]) -> Any:
-    """Rows of a block in float64, less the shift where they are dense; checked to be finite."""
+    """Rows of a block in float64, less the shift; checked to be finite."""
     if isinstance(block.X, np.ndarray):
         return dense_rows(block) - shift
     if not np.isfinite(block.X.data).all():
         raise_not_finite(block)
-    return block.X.astype(np.float64)
+    return shifted(block.X, shift)
 
 
 class Decisions(ABC):
@@ -1028,6 +1136,8 @@ class LeaveOneOutDecisions(Decisions):
         ``1 / W``, or 0 without an intercept.
     dtype : dtype
         To compute values in: float32 for float32 rows, but for those with leverages close to 1.
+    full : ndarray of shape (d,), bool, default=False
+        See `NormalProductReduction`.
 
     Notes
     -----
@@ -1052,6 +1162,7 @@ class LeaveOneOutDecisions(Decisions):
         n_classes: int,
         mean_leverage: float,
         dtype: np.dtype[Any],
+        full: NDArray[np.bool_] | bool = False,
     ) -> None:
         p, t, m = len(diagonals.fitted), len(rotated), len(axes.T)
         self.shape = (p, t)
@@ -1060,10 +1171,12 @@ class LeaveOneOutDecisions(Decisions):
         small = self.dtype == single or diagonals.rounding <= LEVERAGE_ROUNDING
         self.leverage_dtype = single if small else double
         coefs = axes @ (diagonals.fitted[:, None] * rotated).reshape(p * t, m).T
-        self.coordinates = _CentredProduct(axes, means, {double, self.leverage_dtype})
+        # Of sparse rows only columns far from zero are centred, of which hardly any value is zero.
+        self.far = np.where(full, means, 0.0)
+        self.coordinates = _CentredProduct(axes, means - self.far, {double, self.leverage_dtype})
         if diagonals.left_out is not None:
             self.filtered = (diagonals.left_out[:, None] * rotated).reshape(p * t, m).T
-        self.fitted = _CentredProduct(coefs, means, {double, self.dtype})
+        self.fitted = _CentredProduct(coefs, means - self.far, {double, self.dtype})
         self.means = means
         self.diagonals = diagonals
         self.target_means = target_means
@@ -1075,7 +1188,7 @@ class LeaveOneOutDecisions(Decisions):
         """Values of shape (m, p, t)."""
         y = block.labels.indicator(self.n_classes)[:, self.targets]
         dense = isinstance(block.X, np.ndarray)
-        rows = block.X - self.means if dense else block.X
+        rows = block.X - self.means if dense else shifted(block.X, self.far)
         leverage_dtype = self.leverage_dtype if dense else self.dtype
         values, left = self._left_out(rows, block.weights, y, self.dtype, leverage_dtype)
         if not np.isfinite(values).all():

@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -22,14 +21,29 @@ from sklearn.exceptions import ConvergenceWarning
 from parallel_ridge.backends import Backend
 from parallel_ridge.backends.openmp import blas_threads
 from parallel_ridge.kernels import _triangle
+from parallel_ridge.numerics import (
+    ACCURACY,
+    CONSTANT,
+    EPSILON,
+    FAR,
+    FLOAT32_ROUNDING,
+    REFINE_LIMIT,
+    REFINED,
+    SEARCH_ACCURACY,
+    SEARCH_LIMIT,
+    SOLVE_ROUNDING,
+    WORTH_A_PASS,
+)
 from parallel_ridge.reductions import (
     SAMPLE_ROWS,
     Leverages,
     Moments,
+    MomentsReduction,
     QRReduction,
     choose_shift,
+    coefficient_dtype,
 )
-from parallel_ridge.sources import Block, Source, Target
+from parallel_ridge.sources import Block, Source, Target, shifted
 from parallel_ridge.statistics import SufficientStatistics
 
 # Numbers up to here have squares and products of which float32 can hold what matters.
@@ -41,31 +55,13 @@ FEATURES_ONE_THREAD = 1000
 FACTOR_PAYS = 10
 # Columns that a Cholesky factorisation takes on at a time, between which it hears Ctrl-C.
 CHOLESKY_PANEL = 256
-EPSILON = np.finfo(np.float64).eps
-# What is left of a constant column's variance, relative to its squares, after long plain sums.
-SUM_NOISE = 1e-12
-# Condition number from which statistics alone are too little, to keep the relative error below 1e-8: on
-# systems made to be bad, the error was up to some ten times the condition number times EPSILON.
-CONDITION_LIMIT = 2e7
-# Of sums of float32 products, times the root of the number of rows, over which rounding errors average
-# out: 2^-24 a term, in sums of 128 (of which four are added, or sixteen of many features); a hundredth
-# of the weights may go.
-FLOAT32_LIMIT = 1e-2 * 2.0**24 / 128**0.5
-# Parts of these limits from which on passes over the rows, or exact sums, mend what was lost: exact sums
-# have lost nothing themselves, and a pass over float32 rows costs a third of their fold.
-REFINE_FROM = {"float64": 0.2, "float32": 1.0, "exact": 0.25}
-# Up to here a Cholesky factor still corrects its own solution: each step of `refine` leaves the
-# condition number times EPSILON, and what the sums have lost, of the error before it.
-REFINE_LIMIT = 1e13
-# Part of the sums that cancellation may take before rows must mend it.
-LARGEST_LOSS = 1e-9
-# Scores need fewer digits than weights: what is lost is in directions that hardly any row has. Of
-# integers the sums are exact, and float32 rows are rounded themselves.
-SEARCH_LIMIT = 1e9
-ROUNDED_SEARCH_LIMIT = 1e12
 # Penalties beyond which one tridiagonal form costs less than a Cholesky for each, as measured up to and
 # at some numbers of features (AMD Zen 4, OpenBLAS, ten classes, one and two threads).
 TRIDIAGONAL_PAYS = {1500: 5, 4000: 10}
+
+
+# Residuals of conjugate gradients without a penalty, relative to the right-hand sides, at the end.
+CG_ACCURACY = 1e-14
 
 
 class IllConditionedWarning(UserWarning):
@@ -87,11 +83,18 @@ class IllConditioned(ArithmeticError):
     ----------
     condition : float
         Estimated condition number of the scaled system; infinite if it is singular.
+    lost : float
+        Relative rounding error of the sums.
     """
 
-    def __init__(self, condition: float) -> None:
-        super().__init__(condition)
+    def __init__(self, condition: float, lost: float = 0.0) -> None:
+        super().__init__(condition, lost)
         self.condition = condition
+        self.lost = lost
+
+    def __str__(self) -> str:
+        sums = f", and rounding has taken {self.lost:.1e} of its sums" if self.lost > 1e-12 else ""
+        return f"condition number {self.condition:.1e}{sums}"
 
 
 @dataclass
@@ -160,7 +163,7 @@ class Spectrum:
     weight_sum : float
     problem : Problem
     noise : float
-        Values up to here are rounding, of which only a penalty makes anything.
+        Values up to here are rounding: left out unless the penalty outweighs it.
     """
 
     values: NDArray[np.float64]
@@ -178,7 +181,7 @@ class Spectrum:
         """One over sums of squares and penalty, shape (len(alphas), m); 0 for axes with neither."""
         penalties = np.array([self.problem.penalty(alpha, self.weight_sum) for alpha in alphas])
         divisor = self.values + (penalties - self.base)[:, None]
-        real = (divisor > 0.0) & ((penalties > 0.0)[:, None] | (self.values > self.noise))
+        real = (divisor > 0.0) & ((penalties > self.noise)[:, None] | (self.values > self.noise))
         return np.divide(1.0, divisor, out=np.zeros_like(divisor), where=real)
 
     def leverages(self, alphas: Sequence[float], n_rows: int) -> Leverages:
@@ -301,10 +304,16 @@ class CholeskyFactor:
     scale : ndarray of shape (m,)
     condition : float
         Estimated condition number of the scaled system.
+    lost : float
+        Relative rounding error of the sums.
     varies : ndarray of shape (d,), bool
         Columns with variance; the weights of others are zero.
+    squares : ndarray of shape (d,)
+        Sums of squares of the columns.
     penalty, means : ndarray of shape (d,)
         ``penalty`` is the diagonal of ``alpha P``.
+    offset : ndarray of shape (d,)
+        Sum of ``w (x - means)``: not zero, since the means are rounded.
     target_means : ndarray of shape (t,)
     problem : Problem
     """
@@ -312,9 +321,12 @@ class CholeskyFactor:
     lower: NDArray[np.float64]
     scale: NDArray[np.float64]
     condition: float
+    lost: float
     varies: NDArray[np.bool_]
+    squares: NDArray[np.float64]
     penalty: NDArray[np.float64]
     means: NDArray[np.float64]
+    offset: NDArray[np.float64]
     target_means: NDArray[np.float64]
     problem: Problem
 
@@ -327,6 +339,22 @@ class CholeskyFactor:
             coef[:, self.varies] = solution.T * self.scale
         return coef
 
+    def error(self, coef: NDArray[np.float64]) -> float:
+        """Estimated relative error of its solution: that of a system as much off as rounding leaves it.
+
+        The condition number bounds the error of coefficients that are scaled as the system is. Those
+        of columns of very different sizes are not.
+        """
+        length = float(np.linalg.norm(coef, axis=1).max(initial=0.0))
+        if not length > 0.0:
+            return 0.0
+        size = np.linalg.norm(coef[:, self.varies] / self.scale, axis=1).max()
+        noise = np.random.default_rng(0).standard_normal((2, len(self.scale)))
+        noise *= (SOLVE_ROUNDING + self.lost) * size / len(self.scale) ** 0.5
+        rhs = np.zeros((2, len(self.varies)))
+        rhs[:, self.varies] = noise / self.scale
+        return float(np.linalg.norm(self.solve(rhs), axis=1).max()) / length
+
     def weights(self, coef: NDArray[np.float64]) -> Weights:
         """Coefficients with their intercepts."""
         return with_intercept(coef, self.means, self.target_means, self.problem.fit_intercept)
@@ -338,6 +366,7 @@ def refine(
     residual: Callable[[NDArray[np.float64]], NDArray[np.float64]],
     mapping: Callable[..., Any] = map,
     accuracy: float = 1e-8,
+    rounding: NDArray[np.float64] | None = None,
 ) -> Weights:
     """Weights whose error no longer grows with the condition number: iterative refinement.
 
@@ -353,11 +382,13 @@ def refine(
         `map`, or a backend's, for solves that all processes share.
     accuracy : float, default=1e-8
         Relative size of the last step: a bound of the error that it mends.
+    rounding : ndarray of shape (d,), default=None
+        Estimated rounding error of a residual, which no step mends; none when None.
 
     Raises
     ------
     IllConditioned
-        If steps do not become smaller.
+        If steps do not become smaller, or rounding of the residuals makes larger ones.
 
     References
     ----------
@@ -373,10 +404,16 @@ def refine(
         length = np.linalg.norm(coef, axis=1).max()
         size = float(np.linalg.norm(step, axis=1).max() / length) if length > 0.0 else 0.0
         if size <= accuracy:
-            return factor.weights(coef)
+            break
         if not size < before / 4:
-            raise IllConditioned(factor.condition)
+            raise IllConditioned(factor.condition, factor.lost)
         before = size
+    if rounding is not None:
+        signs = np.where(np.random.default_rng(0).random((2, len(rounding))) < 0.5, -1.0, 1.0)
+        (noise,) = mapping(factor.solve, [signs * rounding])
+        if np.linalg.norm(noise, axis=1).max() > accuracy * np.linalg.norm(coef, axis=1).max():
+            raise IllConditioned(factor.condition, factor.lost)
+    return factor.weights(coef)
 
 
 def exact_residual(
@@ -453,8 +490,11 @@ class NormalEquations:
     ) -> None:
         n = statistics.weight_sum
         shift = statistics.shift
+        variances = None
         if not problem.fit_intercept:
             shift = np.zeros(statistics.n_features)
+            if problem.standardize:  # about the shift, which cancels less than zero
+                variances, unknown = _variances(statistics)
         elif statistics.exact:  # as close to the mean as integers come, without any rounding
             shift = np.rint(shift + statistics.feature_sums / statistics.n_samples)
         moved = statistics.reshift(shift, overwrite=overwrite, floats=True)
@@ -465,40 +505,88 @@ class NormalEquations:
         class_weights = moved.class_weights[targets]
 
         uncentred = gram.diagonal().copy()
-        variances = uncentred - sums**2 / n
-        # What cancellation may leave of a constant column is rounding, not variance. That of float64:
-        # a shift makes constant float32 columns exact zeros, and sparse ones are summed in float64.
-        variances[variances <= 8 * EPSILON * uncentred] = 0.0
+        self.rounding = np.hypot(moved.rounding, EPSILON * uncentred)
         if problem.fit_intercept:
             # The transpose of a C-ordered upper triangle is the lower one that BLAS updates.
             blas.dsyr(-1.0 / n, sums, a=gram.T, lower=1, overwrite_a=1)
+            variances, unknown = _known_variances(
+                uncentred - sums * (sums / n), self.rounding, moved.shift + sums / n, statistics
+            )
             gram.flat[:: len(gram) + 1] = variances
             self.means = moved.shift + sums / n
+            self.offset = sums - n * (self.means - moved.shift)
             self.rhs = 2.0 * (class_sums - np.outer(class_weights / n, sums))
         else:
-            self.means = np.zeros(len(sums))
+            self.means, self.offset = np.zeros((2, len(sums)))
             self.rhs = 2.0 * class_sums - sums
+            if variances is None:
+                unknown = (uncentred <= CONSTANT * self.rounding) & (self.rounding > 0.0)
         self.squares = gram.diagonal().copy()
+        self.unknown = unknown
+        # Of a sum of products with +1 and -1; and what a column may hide that nothing is known of.
+        self.rhs_rounding = EPSILON * np.sqrt(uncentred) * n**0.5
+        self.rhs_rounding[unknown] = np.sqrt(CONSTANT * self.rounding[unknown]) * n**0.5
         self.varies = self.squares > 0.0
         # Constant columns get no weight, and their products with others are rounding.
         kept = np.flatnonzero(self.varies)
         _triangle.select(gram, kept)
         self.gram = gram.reshape(-1)[: len(kept) ** 2].reshape(len(kept), len(kept))
-        cancelled = uncentred[self.varies] / self.squares[self.varies]
-        self.loss = EPSILON * float(cancelled.max(initial=1.0))
         self.target_means = 2.0 * class_weights / n - 1.0
         self.weight_sum = n
-        rounded = statistics.exact or statistics.dtype == np.float32
-        self.limit = CONDITION_LIMIT
-        if statistics.dtype == np.float32 and not statistics.exact:
-            self.limit = min(self.limit, FLOAT32_LIMIT * statistics.n_samples**0.5)
-        kind = "exact" if statistics.exact else str(statistics.dtype)
-        self.refine_from = REFINE_FROM[kind] * self.limit
-        self.search_limit = ROUNDED_SEARCH_LIMIT if rounded else SEARCH_LIMIT
+        self.kind = "exact" if statistics.exact else str(statistics.dtype)
+        self.wide = statistics.n_samples < statistics.n_features
         self.problem = problem
         self.penalties = np.ones(len(self.gram))
         if problem.standardize:
+            assert variances is not None
             self.penalties = np.where(variances > 0.0, variances / n, 1.0)[self.varies]
+
+    def lost(self, alpha: float) -> float:
+        """Relative rounding error of the system, or of its right-hand sides if that is larger.
+
+        Both scaled to a unit diagonal. Of columns that may be constant, or may not, nothing is known
+        but that their sums of squares are below their rounding; a penalty that outweighs this makes
+        them harmless.
+        """
+        penalty = np.full(len(self.varies), self.penalty(alpha), np.float64)
+        penalty[self.varies] *= self.penalties
+        if self.problem.standardize:
+            penalty[self.unknown] = 0.0
+        rounding = np.where(
+            self.unknown, CONSTANT * self.rounding, np.where(self.varies, self.rounding, 0.0)
+        )
+        total = self.squares + penalty
+        with np.errstate(divide="ignore", invalid="ignore"):
+            lost = np.where(rounding > 0.0, rounding / total, 0.0).max(initial=0.0)
+            used = self.varies | self.unknown
+            scale = np.sqrt(total[used])
+            sides = np.linalg.norm(self.rhs[:, used] / scale, axis=1).max(initial=0.0)
+            if sides > 0.0:
+                lost = max(lost, (self.rhs_rounding[used] / scale).max() / sides)
+        return float(lost)
+
+    def limit(self, alpha: float) -> float:
+        """Condition number up to which coefficients are accurate as they are."""
+        lost = self.lost(alpha)
+        return ACCURACY[self._kind(lost)] / (SOLVE_ROUNDING + lost)
+
+    def accurate(self, factor: CholeskyFactor, coef: NDArray[np.float64], alpha: float) -> bool:
+        """Whether the solution of a factor is accurate as it is."""
+        return factor.condition <= self.limit(alpha) and (
+            factor.error(coef) <= ACCURACY[self._kind(factor.lost)]
+        )
+
+    def _kind(self, lost: float) -> str:
+        few, many = FLOAT32_ROUNDING
+        if self.kind == "float32" and (self.wide or not few < lost < many):
+            return "float32 with more digits"
+        return self.kind
+
+    def search_limit(self, alpha: float) -> float:
+        """Condition number up to which the decision values of a search are accurate enough."""
+        lost = self.lost(alpha)
+        sums = (SEARCH_ACCURACY[self.kind] / lost) ** 2 if lost > 0.0 else np.inf
+        return min(SEARCH_LIMIT[self.kind], sums)
 
     def solve_cholesky(
         self, alpha: float, overwrite: bool = False, limit: float | None = None
@@ -514,8 +602,11 @@ class NormalEquations:
         IllConditioned
             If the condition number exceeds ``limit`` (that of the sums, when None).
         """
-        factor = self.factorise(alpha, overwrite, self.limit if limit is None else limit)
-        return factor.weights(factor.solve(self.rhs))
+        factor = self.factorise(alpha, overwrite, self.limit(alpha) if limit is None else limit)
+        coef = factor.solve(self.rhs)
+        if limit is None and not self.accurate(factor, coef, alpha):
+            raise IllConditioned(factor.condition, factor.lost)
+        return factor.weights(coef)
 
     def tridiagonal(self) -> Tridiagonal:
         """The system in tridiagonal form, in the metric of the penalty; ``4/3 d^3`` multiplications."""
@@ -546,8 +637,10 @@ class NormalEquations:
         values = np.empty(len(vectors))
         if _triangle.eigenvectors(vectors, values):
             raise np.linalg.LinAlgError("The eigendecomposition did not converge.")
-        values[values <= len(values) * EPSILON * values.max(initial=0.0)] = 0.0
-        return self._spectrum(values, 0.0, vectors)
+        lost = (self.rounding[self.varies] / self.penalties).max(initial=0.0)
+        noise = max(len(values) * EPSILON * values.max(initial=0.0), CONSTANT * float(lost))
+        values[values <= noise] = 0.0
+        return self._spectrum(values, 0.0, vectors, noise)
 
     def spectrum_of_factor(self, alpha: float, limit: float | None = None) -> Spectrum:
         """Axes by singular values of the Cholesky factor, for penalties from ``alpha`` up.
@@ -565,12 +658,13 @@ class NormalEquations:
         Demmel and Veselic (1992), Jacobi's method is more accurate than QR, doi:10.1137/0613074,
         for the Cholesky factor as the start.
         """
-        factor = self.factorise(alpha, False, self.search_limit if limit is None else limit)
+        limit = self.search_limit(alpha) if limit is None else limit
+        factor = self.factorise(alpha, False, limit)
         lower = np.tril(factor.lower)
         lower /= (factor.scale * np.sqrt(self.penalties))[:, None]
         # SciPy's would keep the threads of other folds waiting.
         vectors, values, _ = np.linalg.svd(lower)
-        return self._spectrum(values**2, self.penalty(alpha), vectors)
+        return self._spectrum(values**2, self.penalty(alpha), vectors, 0.0)
 
     def penalty(self, alpha: float) -> float:
         """The penalty of the summed loss."""
@@ -586,7 +680,7 @@ class NormalEquations:
         self,
         alphas: Sequence[float],
         solver: str = "auto",
-        limit: float | None = None,
+        limit: Callable[[float], float] | None = None,
         rescue: Callable[[float, IllConditioned], Weights] | None = None,
     ) -> tuple[list[Weights], str]:
         """Weights for each of several penalties, and the solver that gave them.
@@ -597,6 +691,8 @@ class NormalEquations:
 
         Parameters
         ----------
+        limit : callable, default=None
+            ``limit(alpha)``: the largest condition number; `limit` of the system when None.
         rescue : callable, default=None
             ``rescue(alpha, error)``: weights for a penalty for which none is accurate enough.
 
@@ -605,12 +701,14 @@ class NormalEquations:
         IllConditioned
             If none is accurate enough for one of them, and there is no rescue.
         """
-        limit = self.limit if limit is None else limit
+        checked, limit = limit is None, self.limit if limit is None else limit
+        limits = [limit(alpha) for alpha in alphas]
+        least = min(limits)
         shared: Spectrum | Tridiagonal | None = None
 
-        def by_cholesky(alpha: float) -> Weights:
+        def by_cholesky(alpha: float, most: float) -> Weights:
             try:
-                return self.solve_cholesky(alpha, limit=limit)
+                return self.solve_cholesky(alpha, limit=None if checked else most)
             except IllConditioned as error:
                 if rescue is None:
                     raise
@@ -619,19 +717,22 @@ class NormalEquations:
         many = solver == "auto" and len(alphas) > tridiagonal_pays(len(self.gram))
         if solver == "eigen" or many:
             bounds = [self.condition_bound(alpha) for alpha in alphas]
-            if sum(bound > limit for bound in bounds) > FACTOR_PAYS and max(bounds) <= limit**2:
+            if sum(bound > least for bound in bounds) > FACTOR_PAYS and max(bounds) <= least**2:
                 with suppress(IllConditioned):
-                    return self.spectrum_of_factor(min(alphas), limit).weights(alphas), "eigen"
+                    return self.spectrum_of_factor(min(alphas), least).weights(alphas), "eigen"
             shared = self.spectrum() if solver == "eigen" else self.tridiagonal()
         conditions = [shared.condition(alpha) if shared else np.inf for alpha in alphas]
-        if solver == "eigen" and max(conditions) > limit:
-            raise IllConditioned(max(conditions))
-        by_shared = [alpha for alpha, c in zip(alphas, conditions, strict=True) if c <= limit]
+        if solver == "eigen":
+            for alpha, condition, most in zip(alphas, conditions, limits, strict=True):
+                if condition > most:
+                    raise IllConditioned(condition, self.lost(alpha))
+        good = [condition <= most for condition, most in zip(conditions, limits, strict=True)]
+        by_shared = [alpha for alpha, fits in zip(alphas, good, strict=True) if fits]
         found = iter(shared.weights(by_shared) if shared else ())
         path = [
             # The scaling that Cholesky allows makes it the more accurate of the two.
-            next(found) if condition <= limit else by_cholesky(alpha)
-            for alpha, condition in zip(alphas, conditions, strict=True)
+            next(found) if fits else by_cholesky(alpha, most)
+            for alpha, fits, most in zip(alphas, good, limits, strict=True)
         ]
         return path, "eigen" if solver == "eigen" else "tridiagonal" if shared else "cholesky"
 
@@ -648,16 +749,23 @@ class NormalEquations:
         system = self.gram if overwrite else np.empty_like(self.gram)
         norm = np.zeros(len(system))
         _triangle.scale(self.gram, scale, system, norm)
-        lower, condition = _cholesky(system, norm, limit)
+        lost = self.lost(alpha)
+        try:
+            lower, condition = _cholesky(system, norm, limit)
+        except IllConditioned as error:
+            raise IllConditioned(error.condition, lost) from None
         penalties = np.zeros(len(self.varies))
         penalties[self.varies] = penalty
         return CholeskyFactor(
             lower,
             scale,
             condition,
+            lost,
             self.varies,
+            self.squares,
             penalties,
             self.means,
+            self.offset,
             self.target_means,
             self.problem,
         )
@@ -671,7 +779,7 @@ class NormalEquations:
         return system.T
 
     def _spectrum(
-        self, values: NDArray[np.float64], base: float, vectors: NDArray[np.float64]
+        self, values: NDArray[np.float64], base: float, vectors: NDArray[np.float64], noise: float
     ) -> Spectrum:
         if self.problem.standardize:
             vectors /= np.sqrt(self.penalties)[:, None]
@@ -689,7 +797,38 @@ class NormalEquations:
             self.squares,
             self.weight_sum,
             self.problem,
+            noise,
         )
+
+
+def _variances(
+    statistics: SufficientStatistics,
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Sums of squares of the columns about their means; and of which nothing is known."""
+    n = statistics.weight_sum
+    about, sums = statistics.gram.diagonal(), statistics.feature_sums
+    if statistics.exact:  # in Python's integers, which do not overflow
+        rows = statistics.n_samples
+        exact = [rows * int(a) - int(b) ** 2 for a, b in zip(about, sums, strict=True)]
+        return np.array([value / rows for value in exact]), np.zeros(len(about), np.bool_)
+    rounding = np.hypot(statistics.rounding, EPSILON * about)
+    return _known_variances(about - sums * (sums / n), rounding, statistics.means, statistics)
+
+
+def _known_variances(
+    variances: NDArray[np.float64],
+    rounding: NDArray[np.float64],
+    means: NDArray[np.float64],
+    statistics: SufficientStatistics,
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Variances, zero where they may be nothing but rounding; and where that may yet hide some.
+
+    Values that are all within a few roundings of their mean are those of a constant.
+    """
+    known = np.where(variances > CONSTANT * rounding, variances, 0.0)
+    smallest = 4.0 * float(np.finfo(statistics.dtype).eps) * np.abs(means)
+    hidden = CONSTANT * rounding > statistics.weight_sum * smallest * smallest
+    return known, (known == 0.0) & hidden
 
 
 def tridiagonal_pays(n_features: int) -> float:
@@ -761,8 +900,10 @@ def solve_refined(
         system = NormalEquations(statistics, problem, overwrite and not statistics.exact)
         factor = system.factorise(alpha, True, REFINE_LIMIT)
         coef = factor.solve(system.rhs)
-        if factor.condition <= system.refine_from and system.loss <= LARGEST_LOSS:
+        if system.accurate(factor, coef, alpha):
             return factor.weights(coef), None
+        if factor.lost > 0.1:  # no step would correct anything
+            raise IllConditioned(factor.condition, factor.lost)
         residual = exact_residual(statistics, factor) if statistics.exact else None
         if residual is None:
             return factor.weights(coef), factor
@@ -798,11 +939,11 @@ def solve_path(
     try:
         return system.path(alphas, solver, rescue=refined)
     except IllConditioned as error:
-        condition = error.condition
+        what = str(error)
     warn_caller(
-        f"The system is ill-conditioned (condition number {condition:.1e}): its solution has fewer "
-        "than 8 digits. An eigendecomposition left out the directions that rounding has "
-        "swallowed. Raise alpha, or fit on the rows with solver='svd'.",
+        f"The system is ill-conditioned ({what}): its solution has fewer than 8 digits. An "
+        "eigendecomposition left out the directions that rounding has swallowed. Raise alpha, or fit "
+        "on the rows with solver='svd'.",
         IllConditionedWarning,
     )
     return system.spectrum(overwrite=True).weights(alphas), "eigen"
@@ -819,81 +960,231 @@ class Factor:
     shift : ndarray of shape (d,)
         What it is about.
     weight_sum : float
+    variances : ndarray of shape (d,), or None
+        Sums of squares of the columns about their means, where R does not tell: features are to be
+        scaled, and not centred.
     """
 
     R: NDArray[np.float64]
     shift: NDArray[np.float64]
     weight_sum: float
+    variances: NDArray[np.float64] | None = None
 
 
-def spectrum_of_rows(factor: Factor, problem: Problem) -> Spectrum:
-    """Axes by the singular value decomposition of the R factor of the rows.
+class RowSystem:
+    """The least-squares problem of a `Factor`, without what rounding has made of its rows.
 
-    The most accurate way: nothing is squared. Without a penalty, singular values that are rounding are
-    left out.
+    Nothing is squared. A direction of the rows, all columns scaled to unit length, whose singular value
+    is rounding takes no part, whatever the penalty: what a tiny one would make of it is rounding too.
 
     Parameters
     ----------
     factor : Factor
         Made with the same ``fit_intercept``.
+    problem : Problem
+
+    Attributes
+    ----------
+    rows : ndarray of shape (r, m)
+        Of columns that vary, scaled if they are standardised; of full row rank.
+    targets : ndarray of shape (r, t)
     """
-    R, shift, weight_sum = factor.R, factor.shift, factor.weight_sum
-    d = len(shift)
-    first = int(problem.fit_intercept)  # rows of R that project the intercept out
-    A, ones, B = R[first:, first : first + d], R[:, 0 if first else d], R[first:, d + 1 :]
-    means, target_means = np.zeros(d), np.zeros(B.shape[1])
-    squares = (A**2).sum(axis=0)
-    if problem.fit_intercept:
-        means, target_means = R[0, 1 : 1 + d] / ones[0], R[0, d + 1 :] / ones[0]
-        variances = squares
-    else:
-        variances = squares - (A.T @ ones) ** 2 / weight_sum
-    scale = np.ones(d)
-    if problem.standardize:
-        varies = variances > 8 * EPSILON * (squares + (8 * EPSILON * weight_sum) * means**2)
-        scale[varies] = np.sqrt(variances[varies] / weight_sum)
-    means += shift
-    U, s, Vt = scipy.linalg.svd(A / scale, full_matrices=False, check_finite=False)
-    rotated = (s[:, None] * (U.T @ B)).T
-    noise = float(max(A.shape) * EPSILON * s.max(initial=0.0)) ** 2
-    axes = Vt.T / scale[:, None]
-    return Spectrum(
-        s**2, 0.0, axes, rotated, means, target_means, squares, weight_sum, problem, noise
-    )
+
+    def __init__(self, factor: Factor, problem: Problem) -> None:
+        R, shift, weight_sum = factor.R, factor.shift, factor.weight_sum
+        d = len(shift)
+        first = int(problem.fit_intercept)  # rows of R that project the intercept out
+        A, ones, B = R[first:, first : first + d], R[:, 0 if first else d], R[first:, d + 1 :]
+        self.means, self.target_means = np.zeros(d), np.zeros(B.shape[1])
+        with np.errstate(over="ignore"):
+            self.squares = (A**2).sum(axis=0)
+        if not np.isfinite(self.squares).all():
+            column = int(np.flatnonzero(~np.isfinite(self.squares))[0])
+            raise ValueError(
+                f"Column {column} of X has values too large, with its weights, for sums of squares in "
+                "float64: scale it, or the weights."
+            )
+        if problem.fit_intercept:
+            self.means, self.target_means = R[0, 1 : 1 + d] / ones[0], R[0, d + 1 :] / ones[0]
+        self.varies = self.squares > (8 * EPSILON) ** 2 * weight_sum * self.means**2
+        self.scale = np.ones(d)
+        if problem.standardize:
+            variances = self.squares if factor.variances is None else factor.variances
+            scaled = (variances > 0.0) & self.varies
+            self.scale[scaled] = np.sqrt(variances[scaled] / weight_sum)
+        self.means += shift
+        self.weight_sum, self.problem = weight_sum, problem
+        self.rows, self.targets = A[:, self.varies] / self.scale[self.varies], B
+        self._leave_out_rounding()
+
+    def _leave_out_rounding(self) -> None:
+        lengths = np.linalg.norm(self.rows, axis=0)
+        U, s, Vt = scipy.linalg.svd(self.rows / lengths, full_matrices=False, check_finite=False)
+        size = float(max(self.rows.shape, default=1) * EPSILON * s.max(initial=0.0))
+        real = s > size
+        # What of a unit penalty a direction gets, and how far its value may be from zero.
+        self._swallowed = np.linalg.norm(Vt[~real] / lengths, axis=1)
+        self._size = size
+        if not real.all():
+            self.rows = s[real, None] * Vt[real] * lengths
+            self.targets = U[:, real].T @ self.targets
+
+    def spectrum(self) -> Spectrum:
+        """Axes by the singular value decomposition of the rows."""
+        U, s, Vt = scipy.linalg.svd(self.rows, full_matrices=False, check_finite=False)
+        axes = np.zeros((len(self.means), len(s)), order="F")
+        axes[self.varies] = Vt.T / self.scale[self.varies, None]
+        rotated = (s[:, None] * (U.T @ self.targets)).T
+        return Spectrum(
+            s**2,
+            0.0,
+            axes,
+            rotated,
+            self.means,
+            self.target_means,
+            self.squares,
+            self.weight_sum,
+            self.problem,
+        )
+
+    def solve(self, alpha: float) -> tuple[Weights, float]:
+        """Weights, of least norm where there are many, and their estimated relative error.
+
+        The error is that of a twin whose rows are off by as much as rounding moves the columns of a QR.
+        """
+        penalty = self.problem.penalty(alpha, self.weight_sum)
+        found = _least_squares(self.rows, self.targets, penalty)
+        coef = np.zeros((found.shape[1], len(self.means)))
+        coef[:, self.varies] = found.T
+        coef /= self.scale
+        error = self._error(coef, found, penalty)
+        return with_intercept(
+            coef, self.means, self.target_means, self.problem.fit_intercept
+        ), error
+
+    def _error(
+        self, coef: NDArray[np.float64], found: NDArray[np.float64], penalty: float
+    ) -> float:
+        length = float(np.linalg.norm(coef, axis=1).max())
+        if not length > 0.0:
+            return 0.0
+        # What no weights explain of the targets is a row more for each, of zeros.
+        fitted = self.rows @ found
+        squares = self.weight_sum * (1.0 - self.target_means**2)
+        squares += (fitted * fitted - 2.0 * fitted * self.targets).sum(axis=0)
+        residual = np.sqrt(np.maximum(squares, 0.0))
+        targets = np.vstack([self.targets, np.diag(residual)])
+        rows = np.zeros((len(targets), self.rows.shape[1]))
+        rows[: len(self.rows)] = self.rows
+        lengths = np.linalg.norm(self.rows, axis=0)
+        noise = np.random.default_rng(0).standard_normal(rows.shape)
+        rows += 2.0 * EPSILON * lengths / len(rows) ** 0.5 * noise
+        change = (_least_squares(rows, targets, penalty) - found).T / self.scale[self.varies]
+        error = float(np.linalg.norm(change, axis=1).max()) / length
+        if len(self._swallowed):
+            # Their values may be as large as rounding, and the penalty leaves room for it.
+            with np.errstate(divide="ignore"):
+                hidden = self._size * residual.max() / (np.float64(penalty) * self._swallowed)
+            error += float(hidden.max()) / length
+        return error
+
+
+def _least_squares(
+    rows: NDArray[np.float64], targets: NDArray[np.float64], penalty: float
+) -> NDArray[np.float64]:
+    """Solution, shape (m, t), of least norm where there are many.
+
+    By a QR of the rows below the root of the penalty, whose error does not grow if columns are of
+    different sizes; with ``m`` columns some ``2 m^3`` multiplications.
+
+    References
+    ----------
+    Bjorck (1996), Numerical Methods for Least Squares Problems, sections 1.4 and 2.7.1. Cox and Higham
+    (1998), Stability of Householder QR factorization for weighted least squares problems, for the order
+    of rows.
+    """
+    basis = None
+    r, m = rows.shape
+    if r < m:  # the solution lies in the span of the rows
+        order = np.argsort(-np.linalg.norm(rows, axis=0), kind="stable")
+        Q, R, pivots = scipy.linalg.qr(
+            rows.T[order], mode="economic", pivoting=True, check_finite=False
+        )
+        basis = np.empty_like(Q)
+        basis[order] = Q
+        rows, targets, m = R.T, targets[pivots], r
+    # Below the penalty, rows that it outweighs keep their digits.
+    stack = np.zeros((r + m, m + targets.shape[1]), order="F")
+    stack[:m, :m].flat[:: m + 1] = penalty**0.5
+    stack[m:, :m], stack[m:, m:] = rows, targets
+    lengths = np.linalg.norm(stack[:, :m], axis=0)
+    stack[:, :m] /= lengths
+    (R,) = scipy.linalg.qr(stack, mode="r", overwrite_a=True, check_finite=False)
+    solution = scipy.linalg.solve_triangular(R[:m, :m], R[:m, m:], check_finite=False)
+    solution /= lengths[:, None]
+    return solution if basis is None else basis @ solution
 
 
 def _fold_factor(backend: Backend, source: Source, target: Target, problem: Problem) -> Factor:
-    shift = np.zeros(source.n_features)
+    shift, variances = np.zeros(source.n_features), None
+    k, first = len(target.classes), int(problem.fit_intercept)
+    d = source.n_features
     if problem.fit_intercept:  # sparse rows too: blocks of them are made dense
         shift = choose_shift(source.sample(SAMPLE_ROWS))
-    k = len(target.classes)
-    triangle = backend.fold(QRReduction(k, shift, bool(problem.fit_intercept)), source)
-    first = source.n_features + 1
-    R = np.hstack(
-        [triangle.R[:, :first], triangle.R[:, first:][:, n_targets(k, target.multilabel)]]
+    elif problem.standardize:
+        moments, _ = fold_moments(backend, source, k)
+        variances = moments.variances
+    R = backend.fold(QRReduction(k, shift, bool(first)), source).R
+    if problem.fit_intercept:
+        squares, away = (R[1:, 1 : 1 + d] ** 2).sum(axis=0), R[0, 1 : 1 + d]
+        # Rows rotate with an error of EPSILON of their size about the shift.
+        far = EPSILON * np.abs(away) > WORTH_A_PASS["float64"] * np.sqrt(squares)
+        if far.any() and R[0, 0] != 0.0:
+            shift = np.where(far, shift + away / R[0, 0], shift)
+            R = backend.fold(QRReduction(k, shift, True), source).R
+    R = np.hstack([R[:, : d + 1], R[:, d + 1 :][:, n_targets(k, target.multilabel)]])
+    return Factor(R, shift, source.weight_sum(), variances)
+
+
+def fold_moments(
+    backend: Backend, source: Source, n_classes: int
+) -> tuple[Moments, NDArray[np.float64]]:
+    """Moments of a source about a shift that loses little, and the shift."""
+    shift = choose_shift(source.sample(SAMPLE_ROWS))
+    moments = backend.fold(MomentsReduction(n_classes, shift), source)
+    centred = moments.variances
+    far = (EPSILON * moments.square_sums > WORTH_A_PASS["float64"] * centred) & (
+        moments.square_sums > FAR * centred
     )
-    return Factor(R, shift, source.weight_sum())
+    if far.any() and moments.weight_sum > 0.0:
+        shift = np.where(far, shift + moments.feature_sums / moments.weight_sum, shift)
+        moments = backend.fold(MomentsReduction(n_classes, shift), source)
+    return moments, shift
 
 
 def fold_spectrum(backend: Backend, source: Source, target: Target, problem: Problem) -> Spectrum:
-    """Axes of the rows of a source, by a QR fold: see `spectrum_of_rows`."""
-    solve = partial(spectrum_of_rows, problem=problem)
+    """Axes of the rows of a source, by a QR fold: see `RowSystem`."""
+
+    def solve(factor: Factor) -> Spectrum:
+        return RowSystem(factor, problem).spectrum()
+
     return backend.map(solve, [_fold_factor(backend, source, target, problem)])[0]
 
 
 def fold_path(
     backend: Backend, source: Source, target: Target, problem: Problem, alphas: Sequence[float]
-) -> list[Weights]:
-    """Weights for each penalty, by a QR fold: see `spectrum_of_rows`."""
+) -> list[tuple[Weights, float]]:
+    """Weights for each penalty, by a QR fold, and their estimated errors: see `RowSystem`."""
 
-    def solve(factor: Factor) -> list[Weights]:
-        return spectrum_of_rows(factor, problem).weights(alphas)
+    def solve(factor: Factor) -> list[tuple[Weights, float]]:
+        system = RowSystem(factor, problem)
+        return [system.solve(alpha) for alpha in alphas]
 
     return backend.map(solve, [_fold_factor(backend, source, target, problem)])[0]
 
 
 class _Rows:
-    """Rows for a problem where n < d: centred if it has an intercept, scaled if standardised.
+    """Rows for a problem where n < d, less a shift near their means, and scaled if standardised.
 
     Parameters
     ----------
@@ -905,6 +1196,9 @@ class _Rows:
     Attributes
     ----------
     means, scale : ndarray of shape (d,)
+    shift : ndarray of shape (d,)
+        Of dense rows the means; of sparse ones only in columns far from zero, which hardly have a
+        zero to fill in. Zero without an intercept.
     parts : list of slice
         Rows of each block.
     """
@@ -916,49 +1210,37 @@ class _Rows:
         edges = np.cumsum([0] + [block.X.shape[0] for block in blocks])
         self.parts = [slice(a, b) for a, b in pairwise(edges)]
         self.sparse = not isinstance(blocks[0].X, np.ndarray)
-        d, total = blocks[0].X.shape[1], weights.sum()
-        first = _dense(blocks[0].X[:1])[0]  # a shift: constant columns become exact zeros
-        moved = zip(blocks, self.parts, strict=True)
-        if self.sparse:
-            away = sum(block.X.T @ weights[part] for block, part in moved) - total * first
-        else:
-            away = sum(weights[part] @ (_dense(block.X) - first) for block, part in moved)
-        self.means = first + away / total
-        self.centre = self.means if problem.fit_intercept else np.zeros(d)
-        self.scale = np.ones(d)
+        self.means, variances, constant = self._moments(weights)
+        self.scale = np.ones(len(self.means))
         if problem.standardize:
-            variances = sum(
-                weights[part] @ (_dense(block.X) - self.means) ** 2
-                for block, part in zip(blocks, self.parts, strict=True)
-            )
-            deviation = np.sqrt(variances / total)
-            constant = deviation <= 8 * EPSILON * np.abs(self.means)
-            self.scale = np.where(constant, 1.0, deviation)
+            varies = variances > 0.0
+            self.scale[varies] = np.sqrt(variances[varies])
         self.inverse = 1.0 / self.scale
-        if self.sparse and problem.fit_intercept:
-            # Sparse rows are not centred but corrected for it: no rounding of constant columns is left.
-            pairs = list(zip(blocks, self.parts, strict=True))
-            squares = sum(b.X.astype(np.float64).power(2).T @ weights[p] for b, p in pairs) / total
-            self.inverse[squares - self.means**2 <= 8 * EPSILON * squares] = 0.0
+        # Constant columns become exact zeros.
+        centre = np.where(np.isnan(constant), self.means, constant)
+        if self.sparse:
+            centre[self.means**2 <= variances] = 0.0
+        self.shift = centre if problem.fit_intercept else np.zeros(len(centre))
 
     def __len__(self) -> int:
         return self.parts[-1].stop
 
+    def moved(self, i: int, shift: NDArray[np.float64]) -> Any:
+        """Rows of a block less a shift, in float64: an array or CSR."""
+        X = self.blocks[i].X
+        return shifted(_dense(X) if isinstance(X, np.ndarray) else X, shift)
+
     def dense(self, i: int) -> NDArray[np.float64]:
-        """Rows of a block."""
-        rows: NDArray[np.float64] = (_dense(self.blocks[i].X) - self.centre) / self.scale
-        return rows
+        """Rows of a block as they are multiplied."""
+        return np.asarray(self.moved(i, self.shift) * self.inverse)
 
     def products(self) -> NDArray[np.float64]:
         """Products of all pairs of rows, upper triangle; ``n^2 d / 2`` multiplications."""
         K = np.zeros((len(self), len(self)))  # below too: what is there is multiplied
         if self.sparse:
-            X = sp.vstack([block.X for block in self.blocks], format="csr").astype(np.float64)
-            X = X @ sp.diags_array(self.inverse)
-            centre = self.centre * self.inverse
-            away = X @ centre
+            moved = [self.moved(i, self.shift) for i in range(len(self.blocks))]
+            X = sp.vstack(moved, format="csr") @ sp.diags_array(self.inverse)
             K[:] = (X @ X.T).toarray()
-            K -= away[:, None] + (away - centre @ centre)
             return K
         for i, left in enumerate(self.parts):
             rows = self.dense(i)
@@ -966,13 +1248,45 @@ class _Rows:
                 K[left, self.parts[j]] = rows @ (rows if i == j else self.dense(j)).T
         return K
 
+    def product(self, V: NDArray[np.float64]) -> NDArray[np.float64]:
+        """``Z V``, shape (n, t), for V of shape (d, t); uncentred are what sparse rows are."""
+        scaled = V * self.inverse[:, None]
+        return np.vstack([self.moved(i, self.shift) @ scaled for i in range(len(self.blocks))])
+
     def transposed_product(self, V: NDArray[np.float64]) -> NDArray[np.float64]:
-        """``Z^T V``, shape (d, t), for V of shape (n, t)."""
-        if self.sparse:
-            raw = sum(b.X.T @ V[p] for b, p in zip(self.blocks, self.parts, strict=True))
-            product = raw - np.outer(self.centre, V.sum(axis=0))
-            return np.asarray(product * self.inverse[:, None])
-        return np.asarray(sum(self.dense(i).T @ V[p] for i, p in enumerate(self.parts)))
+        """``Z^T V``, shape (d, t), for V of shape (n, t) whose columns add up to zero if centred."""
+        product = sum(self.moved(i, self.shift).T @ V[p] for i, p in enumerate(self.parts))
+        return np.asarray(product * self.inverse[:, None])
+
+    def _moments(
+        self, weights: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Means and variances; and the values of constant columns, NaN for others."""
+        total = weights.sum()
+        # The first shift is the heaviest row: where one has nearly all of the weight, the mean is there.
+        row = int(np.argmax(weights))
+        i = next(i for i, part in enumerate(self.parts) if row < part.stop)
+        X = self.blocks[i].X[row - self.parts[i].start : row - self.parts[i].start + 1]
+        shift = (X if isinstance(X, np.ndarray) else X.toarray())[0].astype(np.float64)
+        for _ in range(2):
+            away, squares = np.zeros((2, len(shift)))
+            for i, part in enumerate(self.parts):
+                rows: Any = self.moved(i, shift)
+                away += rows.T @ weights[part] / total
+                squares += _squares(rows).T @ weights[part] / total
+            variances = np.maximum(squares - away * away, 0.0)
+            means = shift + away
+            far = squares > FAR * variances
+            constant = squares <= (8.0 * EPSILON * means) ** 2
+            if not (far & ~constant).any():
+                break
+            shift = np.where(far & ~constant, means, shift)
+        variances[constant] = 0.0
+        return means, variances, np.where(constant, shift, np.nan)
+
+
+def _squares(X: Any) -> Any:
+    return X * X if isinstance(X, np.ndarray) else X.multiply(X)
 
 
 def solve_dual(
@@ -983,10 +1297,13 @@ def solve_dual(
     ``Z`` holds the rows, centred and times the roots of their weights. Memory is n x n and one
     block of rows; time ``n^2 d``.
 
+    Where the condition number asks for it, the solution is refined with residuals from the rows, which
+    do not square it.
+
     Raises
     ------
     IllConditioned
-        If the condition number exceeds `CONDITION_LIMIT`.
+        If the solution would not be accurate.
 
     References
     ----------
@@ -1000,22 +1317,57 @@ def solve_dual(
     K = rows.products()
     K *= roots
     K *= roots[:, None]
+    before = K.diagonal().copy()
     target_means = weights @ Y / total if problem.fit_intercept else np.zeros(Y.shape[1])
     rhs = (Y - target_means) * roots[:, None]
-    K.flat[:: len(K) + 1] += problem.penalty(alpha, total)
+    mean = roots / total**0.5  # of unit length
     if problem.fit_intercept:
-        # Centring leaves K without the direction of the weights' roots, which the right-hand side
-        # lacks too. Filling it keeps a small alpha from making the system look singular.
-        fill = K.trace() / len(K) / total
-        blas.dsyr(fill, roots, a=K.T, lower=1, overwrite_a=1)
+        # Products about the shift become those about the mean, as a Gram matrix does.
+        image = blas.dsymv(1.0, K.T, mean, lower=1)
+        image -= 0.5 * (mean @ image) * mean
+        blas.dsyr2(-1.0, mean, image, a=K.T, lower=1, overwrite_a=1)
+    penalty = problem.penalty(alpha, total)
+    K.flat[:: len(K) + 1] += penalty
     diagonal = K.diagonal().copy()
-    diagonal[diagonal <= 0.0] = 1.0
-    scale = 1.0 / np.sqrt(diagonal)  # as for the primal system: weights may differ by any factor
+    if problem.fit_intercept:
+        # Centring leaves K without the direction of the mean, which the right-hand side lacks too.
+        # Filling it keeps a small alpha from making the system look singular.
+        fill = K.trace() / len(K)
+        blas.dsyr(fill, mean, a=K.T, lower=1, overwrite_a=1)
+    filled = K.diagonal().copy()
+    filled[filled <= 0.0] = 1.0
+    scale = 1.0 / np.sqrt(filled)  # as for the primal system: weights may differ by any factor
     norm = np.zeros(len(K))
     _triangle.scale(K, scale, K, norm)
-    factor, _ = _cholesky(K, norm, CONDITION_LIMIT)
-    dual, _ = lapack.dpotrs(factor, rhs * scale[:, None], lower=1)
-    coef = rows.transposed_product((roots * scale)[:, None] * dual).T / rows.scale
+    positive = diagonal > 0.0
+    lost = EPSILON * float((before[positive] / diagonal[positive]).max(initial=0.0))
+    try:
+        factor, condition = _cholesky(K, norm, REFINE_LIMIT)
+    except IllConditioned as error:
+        raise IllConditioned(error.condition, lost) from None
+
+    def centred(V: NDArray[np.float64]) -> NDArray[np.float64]:
+        return V - np.outer(mean, mean @ V) if problem.fit_intercept else V
+
+    def solved(rhs: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        dual, _ = lapack.dpotrs(factor, rhs * scale[:, None], lower=1)
+        dual = centred(dual * scale[:, None])
+        return dual, rows.transposed_product(roots[:, None] * dual)
+
+    dual, primal = solved(rhs)
+    accuracy, last = REFINED[str(coefficient_dtype(blocks[0].X.dtype))], 1.0
+    while condition * (SOLVE_ROUNDING + lost) > accuracy:
+        image = centred(roots[:, None] * rows.product(primal)) + penalty * dual
+        step, change = solved(rhs - image)
+        dual, primal = dual + step, primal + change
+        length = np.linalg.norm(primal, axis=0).max()
+        size = float(np.linalg.norm(change, axis=0).max() / length) if length > 0.0 else 0.0
+        if size <= accuracy:
+            break
+        if not size < last / 4:
+            raise IllConditioned(condition, lost)
+        last = size
+    coef = (primal * rows.inverse[:, None]).T
     return with_intercept(coef, rows.means, target_means, problem.fit_intercept)
 
 
@@ -1050,7 +1402,7 @@ def row_coordinates(
     n = sum(block.X.shape[0] for block in blocks)
     rows = _Rows(blocks, weights, problem)
     K = rows.products()
-    if K.trace() <= SEARCH_LIMIT * smallest:
+    if K.trace() <= SEARCH_LIMIT["float64"] * smallest:
         values, vectors = scipy.linalg.eigh(
             K.T, lower=True, overwrite_a=True, check_finite=False, driver="evd"
         )
@@ -1063,6 +1415,7 @@ def row_coordinates(
     if rows.sparse:
         by_column = sp.vstack([block.X for block in blocks], format="csc")
     d = blocks[0].X.shape[1]
+    centre = rows.means if problem.fit_intercept else rows.shift
     for first in range(0, d, max(n // 2, 512)):
         columns = slice(first, min(first + max(n // 2, 512), d))
         stack = np.empty((len(R) + columns.stop - first, n), order="F")
@@ -1072,8 +1425,8 @@ def row_coordinates(
         else:
             for block, part in zip(blocks, rows.parts, strict=True):
                 stack[len(R) :, part] = block.X[:, columns].T
-        stack[len(R) :] -= rows.centre[columns, None]
-        stack[len(R) :] /= rows.scale[columns, None]
+        stack[len(R) :] -= centre[columns, None]
+        stack[len(R) :] *= rows.inverse[columns, None]
         (R,) = scipy.linalg.qr(stack, mode="r", overwrite_a=True, check_finite=False)
         R = R[:n].copy()
     return np.ascontiguousarray(R.T)
@@ -1103,27 +1456,29 @@ def solve_conjugate_gradients(
 
     References
     ----------
-    Hestenes and Stiefel (1952), doi:10.6028/jres.049.044; the preconditioner is the diagonal.
+    Hestenes and Stiefel (1952), doi:10.6028/jres.049.044; the preconditioner is the diagonal. The
+    coefficients of the iteration make a tridiagonal matrix whose eigenvalues tell the condition number:
+    Golub and Van Loan (2013), Matrix Computations, 4th ed., section 11.3.
     """
     n = moments.weight_sum
+    unit = 2.0 ** np.floor(np.log2(n))  # sums of weights of any size, without over- or underflow
     targets = n_targets(len(moments.class_weights), multilabel)
     class_sums, class_weights = moments.class_sums[targets], moments.class_weights[targets]
-    centred = moments.square_sums - moments.feature_sums**2 / n
-    centred[centred <= SUM_NOISE * moments.square_sums] = 0.0
-    scale = np.ones(len(centred))
+    variances = moments.variances
+    scale = np.ones(len(variances))
     if problem.standardize:
-        scale = np.where(centred > 0, np.sqrt(centred / n), 1.0)
+        scale = np.where(variances > 0, np.sqrt(variances / n), 1.0)
     if problem.fit_intercept:
-        means, squares = shift + moments.feature_sums / n, centred
+        means, squares = shift + moments.feature_sums / n, variances
         rhs = 2.0 * (class_sums - np.outer(class_weights / n, moments.feature_sums))
     else:
         means = np.zeros(len(shift))
-        squares = moments.square_sums + 2.0 * shift * moments.feature_sums + n * shift**2
+        squares = moments.square_sums + shift * (2.0 * moments.feature_sums + n * shift)
         all_weight = 2.0 * class_weights - n
         rhs = 2.0 * class_sums - moments.feature_sums + np.outer(all_weight, shift)
-    penalty = problem.penalty(alpha, n)
-    B = (rhs / scale).T
-    diagonal = squares / scale**2 + penalty
+    penalty = problem.penalty(alpha, n) / unit
+    B = (rhs / unit / scale).T
+    diagonal = squares / unit / scale**2 + penalty
     constant = squares <= 0.0
     B[constant] = 0.0
     if not penalty:
@@ -1131,48 +1486,25 @@ def solve_conjugate_gradients(
         diagonal[:] = 1.0
     diagonal[constant] = np.inf
 
-    X = np.zeros_like(B)
-    residual = B.copy()
-    size = np.linalg.norm(B, axis=0)
+    def image_of(V: NDArray[np.float64]) -> NDArray[np.float64]:
+        return product(V, means, scale) / unit + penalty * V
 
-    def goal() -> NDArray[np.float64]:
-        # No eigenvalue is below the penalty, so this bounds the error; below rounding there is none.
-        if penalty:
-            return np.maximum(0.1 * accuracy * penalty * np.linalg.norm(X, axis=0), 1e-16 * size)
-        return 1e-13 * size
-
-    direction = residual / diagonal[:, None]
-    energy = (residual * direction).sum(axis=0)
-    n_iter = np.zeros(B.shape[1], dtype=np.int64)
-    active = size > 0.0
-    limit = 10 * min(len(B), moments.n_samples) + 100
-    largest = 0.0  # Rayleigh quotient: close to the largest eigenvalue
-    while active.any() and n_iter.max() < limit:
-        image = product(direction, means, scale) + penalty * direction
-        curvature = (direction * image).sum(axis=0)
-        active &= curvature > 0.0
-        squares = (direction**2).sum(axis=0)
-        quotient = np.divide(curvature, squares, out=np.zeros_like(squares), where=squares > 0.0)
-        largest = max(largest, float(quotient.max()))
-        step = np.divide(energy, curvature, out=np.zeros_like(energy), where=active)
-        X += step * direction
-        residual -= step * image
-        n_iter[active] += 1
-        active &= np.linalg.norm(residual, axis=0) > goal()
-        preconditioned = residual / diagonal[:, None]
-        fresh = (residual * preconditioned).sum(axis=0)
-        ratio = np.divide(fresh, energy, out=np.zeros_like(energy), where=active)
-        direction = np.where(active, preconditioned + ratio * direction, 0.0)
-        energy = fresh
-    if active.any():
+    X, n_iter, condition, converged = _conjugate_gradients(
+        image_of, B, diagonal, penalty, accuracy, 10 * min(len(B), moments.n_samples) + 100
+    )
+    if penalty:  # no eigenvalue is below it, and none above the trace
+        condition = min(condition, 1.0 + float((squares / scale**2).sum()) / unit / penalty)
+    # Rounding of a product is relative to the largest eigenvalue.
+    error = condition * max(2.0 * SOLVE_ROUNDING, 0.0 if penalty else CG_ACCURACY)
+    if not converged:
         warn_caller(
-            f"Conjugate gradients did not converge in {limit} iterations: raise alpha, or set "
-            "standardize=True.",
+            "Conjugate gradients did not converge in "
+            f"{int(n_iter.max())} iterations: raise alpha, or set standardize=True.",
             ConvergenceWarning,
         )
-    elif penalty and largest * EPSILON > accuracy * penalty:
+    elif error > accuracy:
         warn_caller(
-            f"The system is ill-conditioned (condition number {largest / penalty:.1e}): conjugate "
+            f"The system is ill-conditioned (condition number {condition:.1e}): conjugate "
             "gradients give fewer than 8 digits. Raise alpha, or choose solver='svd'.",
             IllConditionedWarning,
         )
@@ -1180,6 +1512,69 @@ def solve_conjugate_gradients(
     return with_intercept(
         (X / scale[:, None]).T, means, target_means, problem.fit_intercept, n_iter
     )
+
+
+def _conjugate_gradients(
+    image_of: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    B: NDArray[np.float64],
+    diagonal: NDArray[np.float64],
+    penalty: float,
+    accuracy: float,
+    limit: int,
+) -> tuple[NDArray[np.float64], NDArray[np.int64], float, bool]:
+    """Solutions for the columns of B, iterations, condition number, and whether all converged."""
+    X = np.zeros_like(B)
+    residual = B.copy()
+
+    direction = residual / diagonal[:, None]
+    energy = (residual * direction).sum(axis=0)
+    # Below is rounding, whatever the columns' sizes, and without a penalty what no row has.
+    least = (EPSILON if penalty else CG_ACCURACY) ** 2 * energy
+
+    def goal() -> NDArray[np.float64]:
+        # No eigenvalue is below the penalty, so this bounds the error.
+        return np.asarray(0.1 * accuracy * penalty * np.linalg.norm(X, axis=0))
+
+    n_iter = np.zeros(B.shape[1], dtype=np.int64)
+    active = energy > 0.0
+    steps: list[NDArray[np.float64]] = []
+    ratios: list[NDArray[np.float64]] = []
+    while active.any() and n_iter.max() < limit:
+        image = image_of(direction)
+        curvature = (direction * image).sum(axis=0)
+        active &= curvature > 0.0
+        step = np.divide(energy, curvature, out=np.zeros_like(energy), where=active)
+        X += step * direction
+        residual -= step * image
+        n_iter[active] += 1
+        preconditioned = residual / diagonal[:, None]
+        fresh = (residual * preconditioned).sum(axis=0)
+        active &= (np.linalg.norm(residual, axis=0) > goal()) & (fresh > least)
+        ratio = np.divide(fresh, energy, out=np.zeros_like(energy), where=active)
+        direction = np.where(active, preconditioned + ratio * direction, 0.0)
+        energy = fresh
+        steps.append(step)
+        ratios.append(ratio)
+    condition = _ritz_condition(np.array(steps), np.array(ratios), n_iter)
+    return X, n_iter, condition, not active.any()
+
+
+def _ritz_condition(
+    steps: NDArray[np.float64], ratios: NDArray[np.float64], n_iter: NDArray[np.int64]
+) -> float:
+    """Condition number of the preconditioned system, as far as the longest iteration has seen it."""
+    m = int(n_iter.max(initial=0))
+    if not m:
+        return 1.0
+    j = int(np.argmax(n_iter))
+    step = steps[:m, j][steps[:m, j] > 0.0]
+    ratio = ratios[: max(len(step) - 1, 0), j]
+    if len(step) < 2:
+        return 1.0
+    main = 1.0 / step
+    main[1:] += ratio / step[:-1]
+    values = scipy.linalg.eigvalsh_tridiagonal(main, np.sqrt(ratio) / step[:-1])
+    return float(values[-1] / values[0]) if values[0] > 0.0 else np.inf
 
 
 def _dense(X: Any) -> NDArray[np.float64]:

@@ -158,14 +158,17 @@ class Source(Protocol):
     def blocks(self, n_rows: int) -> Iterator[Block]:
         """Blocks of ``n_rows`` of this process's rows, the last (of each group) perhaps fewer."""
 
-    def sample(self, n_rows: int) -> NDArray[Any]:
-        """At most ``n_rows`` dense rows, spread evenly over the source."""
+    def sample(self, n_rows: int) -> Any:
+        """At most ``n_rows`` rows, spread evenly over the source: an array or CSR."""
 
     def weight_sum(self) -> float:
         """Sum of the rows' weights."""
 
     def positive_rows(self) -> int:
         """Rows with a positive weight."""
+
+    def weight_range(self) -> tuple[float, float]:
+        """The smallest positive weight and the largest; ones if there are none."""
 
     def class_counts(self, n_classes: int) -> NDArray[np.int64]:
         """Rows of each class."""
@@ -252,14 +255,14 @@ class ArraySource:
                 weights = None if self.weights is None else self.weights[rows]
                 yield Block(rows, take_rows(self.X, rows), self.labels[rows], weights, group)
 
-    def sample(self, n_rows: int) -> NDArray[Any]:
-        """At most ``n_rows`` dense rows, spread evenly over the source."""
+    def sample(self, n_rows: int) -> Any:
+        """At most ``n_rows`` rows, spread evenly over the source: an array or CSR."""
         return self.every(max(1, -(-self.n_rows // n_rows)))
 
-    def every(self, step: int, start: int = 0) -> NDArray[Any]:
-        """One of ``step`` rows, dense."""
+    def every(self, step: int, start: int = 0) -> Any:
+        """One of ``step`` rows."""
         rows = self.X[start::step] if self.rows is None else self.X[self.rows[start::step]]
-        return rows.toarray() if self.sparse else np.asarray(rows)
+        return rows if self.sparse else np.asarray(rows)
 
     def row_labels(self) -> Labels:
         """Labels of the rows that are meant."""
@@ -280,6 +283,10 @@ class ArraySource:
         """Rows with a positive weight."""
         weights = self.row_weights()
         return self.n_rows if weights is None else int(np.count_nonzero(weights))
+
+    def weight_range(self) -> tuple[float, float]:
+        """The smallest positive weight and the largest; ones if there are none."""
+        return weight_range(self.row_weights())
 
     def class_counts(self, n_classes: int) -> NDArray[np.int64]:
         """Rows of each class."""
@@ -375,11 +382,17 @@ class ShardSource:
         self.sparse = sparse
 
     @cached_property
-    def _parts(self) -> list[tuple[int, bool, float, int]]:
-        """Of each process: rows, whether they are weighted, weight, rows with a positive one."""
+    def _parts(self) -> list[tuple[int, bool, float, int, tuple[float, float]]]:
+        """Of each process: rows, whether they are weighted, and what is known of their weights."""
         local = self.local
         return self.gather(
-            lambda: (local.n_rows, local.weighted, local.weight_sum(), local.positive_rows())
+            lambda: (
+                local.n_rows,
+                local.weighted,
+                local.weight_sum(),
+                local.positive_rows(),
+                local.weight_range(),
+            )
         )
 
     @property
@@ -402,12 +415,13 @@ class ShardSource:
         """Blocks of this process's rows."""
         return self.local.blocks(n_rows)
 
-    def sample(self, n_rows: int) -> NDArray[Any]:
-        """At most ``n_rows`` dense rows: those that one process with all rows would take."""
+    def sample(self, n_rows: int) -> Any:
+        """At most ``n_rows`` rows: those that one process with all rows would take."""
         step = max(1, -(-self.n_rows // n_rows))
         start = -self.span.start % step
         parts = self.gather(lambda: self.local.every(step, start))
-        return np.concatenate([part for part in parts if len(part)] or parts[:1])
+        parts = [part for part in parts if part.shape[0]] or parts[:1]
+        return sp.vstack(parts, format="csr") if self.sparse else np.concatenate(parts)
 
     def weight_sum(self) -> float:
         """Sum of the rows' weights."""
@@ -416,6 +430,11 @@ class ShardSource:
     def positive_rows(self) -> int:
         """Rows with a positive weight."""
         return sum(part[3] for part in self._parts)
+
+    def weight_range(self) -> tuple[float, float]:
+        """The smallest positive weight and the largest; ones if there are none."""
+        ranges = [part[4] for part in self._parts if part[3]] or [(1.0, 1.0)]
+        return min(low for low, _ in ranges), max(high for _, high in ranges)
 
     def class_counts(self, n_classes: int) -> NDArray[np.int64]:
         """Rows of each class."""
@@ -463,6 +482,26 @@ def take_rows(X: Any, rows: slice | NDArray[np.intp]) -> Any:
         (X.data[part], X.indices[part], indptr - indptr[0]),
         shape=(rows.stop - rows.start, X.shape[1]),
     )
+
+
+def shifted(X: Any, shift: NDArray[np.float64]) -> Any:
+    """Rows less a shift, in float64; sparse rows stay sparse, and full where the shift is not zero."""
+    if isinstance(X, np.ndarray):
+        return X - shift
+    X = X.astype(np.float64, copy=False)
+    columns = np.flatnonzero(shift)
+    if not len(columns):
+        return X
+    n = X.shape[0]
+    step = sp.csr_matrix(
+        (
+            np.tile(shift[columns], n),
+            np.tile(columns.astype(X.indices.dtype), n),
+            np.arange(n + 1, dtype=X.indptr.dtype) * len(columns),
+        ),
+        shape=X.shape,
+    )
+    return (X - step).tocsr()
 
 
 def _canonical(X: Any) -> Any:
@@ -614,6 +653,12 @@ def check_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64] | None
             f"sample_weight must be finite and not negative; row {bad[0]} has {weights[bad[0]]}."
         )
     return None if np.all(weights == 1.0) else np.ascontiguousarray(weights)
+
+
+def weight_range(weights: NDArray[np.float64] | None) -> tuple[float, float]:
+    """The smallest positive weight and the largest; ones if there are none."""
+    positive = np.empty(0) if weights is None else weights[weights > 0.0]
+    return (float(positive.min()), float(positive.max())) if len(positive) else (1.0, 1.0)
 
 
 def check_rows(X: Any, y: Any, empty: bool) -> tuple[Any, Any]:

@@ -16,12 +16,17 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import blas
 
 from parallel_ridge.kernels import _triangle
+from parallel_ridge.numerics import EPSILON, LEAST, ROUNDING
 
 if TYPE_CHECKING:
     from parallel_ridge.backends import Backend
 
 FORMAT = "parallel_ridge.SufficientStatistics"
 VERSION = 1
+# Fields that copies share, since nothing changes them.
+SHARED = (
+    "n_samples", "weight_sum", "classes", "dtype", "multilabel", "feature_names",
+)  # fmt: skip
 
 
 @dataclass(repr=False, eq=False)
@@ -54,6 +59,9 @@ class SufficientStatistics:
         Sum of the weights of each class.
     class_sums : ndarray of shape (k, d)
         Sum of ``w (x - shift)`` over the rows of each class.
+    rounding : ndarray of shape (d,), float64
+        Estimated rounding error of the diagonal of ``gram``; that of element ``(i, j)`` is the root of
+        the product of two of these. Zero for exact sums.
     dtype : dtype
         Floating dtype that coefficients solved from these statistics have.
     multilabel : bool, default=False
@@ -78,6 +86,7 @@ class SufficientStatistics:
     class_counts: NDArray[np.int64]
     class_weights: NDArray[np.float64]
     class_sums: NDArray[Any]
+    rounding: NDArray[np.float64]
     dtype: np.dtype[Any]
     multilabel: bool = False
     feature_names: NDArray[Any] | None = None
@@ -107,8 +116,8 @@ class SufficientStatistics:
             All labels there are; those of ``y`` when None.
         shift : array-like of shape (d,), default=None
             Shift to use; when None, the means of a sample of the rows, in those columns whose mean
-            exceeds their standard deviation (0 for exact integer rows). Sparse rows are never
-            shifted.
+            exceeds their standard deviation (0 for exact integer rows), or of all rows, where sums
+            about these have lost digits.
         backend : str or backend, default="auto"
             Where the pass runs.
         n_jobs : int, default=None
@@ -136,18 +145,23 @@ class SufficientStatistics:
         # The algebra itself needs none of these, and they need it.
         from parallel_ridge.backends import get_backend
         from parallel_ridge.backends._base import Plan
-        from parallel_ridge.reductions import StatisticsReduction
+        from parallel_ridge.reductions import StatisticsReduction, fold_statistics
 
         engine = get_backend(backend, n_jobs, X)
         # With a shift of one's own, sums of integers are not exact: known when the rows are.
-        source, target = engine.planned(Plan(statistics=shift is None)).source(
+        plan = Plan(statistics=shift is None)
+        source, target = engine.planned(plan).source(
             X,
             y,
             sample_weight=sample_weight,
             classes=classes,
             options=lambda: {"shift": repr(None if shift is None else np.asarray(shift).tolist())},
         )
-        statistics = engine.fold(StatisticsReduction.of(source, target, shift=shift), source)
+        reduction = StatisticsReduction.of(source, target, shift=shift)
+        if shift is None:
+            statistics, _ = fold_statistics(engine.fold, reduction, source)
+        else:
+            statistics = engine.fold(reduction, source)
         return replace(statistics, feature_names=None)  # some sources know them, and arrays do not
 
     @property
@@ -159,6 +173,12 @@ class SufficientStatistics:
     def n_classes(self) -> int:
         """Number of classes."""
         return len(self.classes)
+
+    @property
+    def means(self) -> NDArray[np.float64]:
+        """Weighted means of the columns; the shift where there is no weight."""
+        n = self.weight_sum
+        return self.shift + self.feature_sums / n if n > 0.0 else self.shift.copy()
 
     @property
     def exact(self) -> bool:
@@ -212,13 +232,14 @@ class SufficientStatistics:
         list of ndarray
             The upper triangle of the Gram matrix, row by row, ``d (d + 1) / 2`` numbers; the sums of
             all rows and of each class, ``d + k d``, both int64 or float64; the numbers of rows, of all
-            and of each class (int64), and their weights (float64), ``1 + k``.
+            and of each class (int64), and their weights (float64), ``1 + k``, with the rounding
+            errors behind them, ``d``.
         """
         return [
             pack_triangle(self.gram, overwrite),
             np.concatenate([self.feature_sums, self.class_sums.ravel()]),
             np.concatenate([[self.n_samples], self.class_counts]),
-            np.concatenate([[self.weight_sum], self.class_weights]),
+            np.concatenate([[self.weight_sum], self.class_weights, self.rounding]),
         ]
 
     def unpack(self, arrays: list[NDArray[Any]]) -> SufficientStatistics:
@@ -227,7 +248,7 @@ class SufficientStatistics:
         The arrays are taken from the list; the triangle may lie in the memory of the Gram matrix.
         """
         triangle, sums, counts, weights = (arrays.pop(0) for _ in range(4))
-        d = self.n_features
+        d, k = self.n_features, self.n_classes
         own = self.gram if np.shares_memory(triangle, self.gram) else None
         return replace(
             self,
@@ -236,13 +257,14 @@ class SufficientStatistics:
             feature_sums=sums[:d],
             gram=unpack_triangle(triangle, d, own),
             class_counts=counts[1:],
-            class_weights=weights[1:],
-            class_sums=sums[d:].reshape(self.n_classes, d),
+            class_weights=weights[1 : 1 + k],
+            class_sums=sums[d:].reshape(k, d),
+            rounding=weights[1 + k :],
         )
 
     def copy(self) -> SufficientStatistics:
         """Copy that shares no array with this one."""
-        arrays = ("shift", "feature_sums", "gram", "class_counts", "class_weights", "class_sums")
+        arrays = [field.name for field in fields(self) if field.name not in SHARED]
         return replace(self, **{name: getattr(self, name).copy() for name in arrays})
 
     def __add__(self, other: SufficientStatistics) -> SufficientStatistics:
@@ -363,9 +385,13 @@ class SufficientStatistics:
                 gram=gram,
                 feature_sums=sums - n * step,
                 class_sums=self.class_sums - self.class_counts[:, None] * step,
+                rounding=EPSILON * gram.diagonal() if floats else self.rounding,
             )
         sums = self.feature_sums.astype(np.float64)
         gram = as_float(self.gram, overwrite)
+        terms = gram.diagonal() + np.abs(move) * (
+            2.0 * np.abs(sums) + self.weight_sum * np.abs(move)
+        )
         # The transpose of a C-ordered upper triangle is the lower one that BLAS updates in place.
         blas.dsyr2(
             -1.0, move, sums - 0.5 * self.weight_sum * move, a=gram.T, lower=1, overwrite_a=1
@@ -376,6 +402,7 @@ class SufficientStatistics:
             gram=gram,
             feature_sums=sums - self.weight_sum * move,
             class_sums=self.class_sums - self.class_weights[:, None] * move,
+            rounding=np.hypot(self.rounding, np.where(move, EPSILON * terms, 0.0)),
         )
 
     def _combine(self, other: SufficientStatistics, sign: int) -> SufficientStatistics:
@@ -405,15 +432,17 @@ class SufficientStatistics:
             )
         classes = np.union1d(self.classes, other.classes)
         a, b = self.select_classes(classes), other.select_classes(classes)
-        if not np.array_equal(a.shift, b.shift):
-            if a.n_samples == 0:
-                a = a.reshift(b.shift)
-            else:
-                b = b.reshift(a.shift)
+        shift = _common_shift(a, b, sign)
+        a, b = (s if np.array_equal(s.shift, shift) else s.reshift(shift) for s in (a, b))
         overflows = sign > 0 and a.exact and b.exact and a.largest() + b.largest() >= 2**62
         if overflows:
             a, b = a.to_float(), b.to_float()
         combine = np.add if sign > 0 else np.subtract
+        rounding = np.hypot(a.rounding, b.rounding)
+        if not (a.exact and b.exact):  # which rounds, but where there is nothing to add
+            mine, theirs = a.gram.diagonal(), b.gram.diagonal()
+            both = (mine != 0) & (theirs != 0)
+            rounding = np.hypot(rounding, np.where(both, EPSILON * (mine + theirs), 0.0))
         return replace(
             a,
             n_samples=a.n_samples + sign * b.n_samples,
@@ -423,6 +452,7 @@ class SufficientStatistics:
             class_counts=combine(a.class_counts, b.class_counts),
             class_weights=combine(a.class_weights, b.class_weights),
             class_sums=combine(a.class_sums, b.class_sums),
+            rounding=rounding,
             dtype=np.promote_types(a.dtype, b.dtype),
             feature_names=b.feature_names if a.feature_names is None else a.feature_names,
         )
@@ -440,6 +470,7 @@ class SufficientStatistics:
             feature_sums=self.feature_sums.astype(np.float64),
             gram=self.gram.astype(np.float64),
             class_sums=self.class_sums.astype(np.float64),
+            rounding=EPSILON * self.gram.diagonal() if self.exact else self.rounding,
         )
 
     def save(self, file: str | os.PathLike[str] | IO[bytes]) -> None:
@@ -476,6 +507,7 @@ class SufficientStatistics:
             "class_counts": self.class_counts,
             "class_weights": self.class_weights,
             "class_sums": self.class_sums,
+            "rounding": self.rounding,
         }
         if self.feature_names is not None:
             arrays["feature_names"] = self.feature_names.astype(np.str_)
@@ -529,6 +561,29 @@ class SufficientStatistics:
             ) from error
 
 
+def _common_shift(
+    a: SufficientStatistics, b: SufficientStatistics, sign: int
+) -> NDArray[np.float64]:
+    """The shift about which two sets of statistics combine.
+
+    Where they have the same shift it stays, so that sums about one that was agreed before remain plain
+    sums. Elsewhere the mean of the result: then centring the result cancels nothing, wherever the rows
+    went meanwhile. Integers stay about integers.
+    """
+    if a.n_samples == 0 or b.n_samples == 0:
+        return (b if a.n_samples == 0 else a).shift
+    same = a.shift == b.shift
+    if same.all():
+        return a.shift
+    weight = a.weight_sum + sign * b.weight_sum
+    if not weight > 0.0:
+        return a.shift
+    mean = (a.weight_sum * a.means + sign * b.weight_sum * b.means) / weight
+    if a.exact and b.exact:
+        mean = np.rint(mean)
+    return np.where(same | ~np.isfinite(mean), a.shift, mean)
+
+
 def _shortened(numbers: NDArray[Any]) -> NDArray[Any]:
     """Integers in 32 bits where all of them fit."""
     if numbers.dtype == np.int64 and len(numbers):
@@ -536,6 +591,24 @@ def _shortened(numbers: NDArray[Any]) -> NDArray[Any]:
         if short.min <= numbers.min() and numbers.max() <= short.max:
             return numbers.astype(np.int32)
     return numbers
+
+
+def fold_rounding(
+    gram: NDArray[Any], class_sums: NDArray[Any], n_samples: int, dtype: np.dtype[Any]
+) -> NDArray[np.float64]:
+    """Estimated rounding error of the diagonal of a Gram matrix of float rows: see `numerics`.
+
+    Parameters
+    ----------
+    dtype : dtype
+        Of the products.
+    """
+    name, n = str(dtype), max(1, n_samples)
+    relative = ROUNDING[name] / (n**0.5 if name == "float32" else 1.0)
+    rounding = relative * gram.diagonal() + LEAST[name] * n
+    # Columns of zeros, or of constants that were shifted to zeros, are exact.
+    rounding[(gram.diagonal() == 0.0) & ~class_sums.any(axis=0)] = 0.0
+    return rounding
 
 
 def pack_triangle(matrix: NDArray[Any], overwrite: bool = False) -> NDArray[Any]:
@@ -622,6 +695,11 @@ def _from_arrays(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Suf
     if names is not None and names.shape != (d,):
         raise ValueError(f"feature_names has shape {names.shape}; expected {(d,)}")
     gram = unpack_triangle(arrays["triangle"], d)
+    rounding = arrays.get("rounding")
+    if rounding is None:  # written before it was part of the file
+        rounding = np.zeros(d)
+        if totals == np.float64:
+            rounding = fold_rounding(gram, arrays["class_sums"], n_samples, dtype)
     return SufficientStatistics(
         n_samples=n_samples,
         weight_sum=weight_sum,
@@ -632,6 +710,7 @@ def _from_arrays(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Suf
         class_counts=counts,
         class_weights=arrays["class_weights"],
         class_sums=arrays["class_sums"],
+        rounding=rounding,
         dtype=dtype,
         multilabel=bool(header["multilabel"]),
         feature_names=None if names is None else names.astype(object),

@@ -484,9 +484,10 @@ def test_integer_and_float_sums_merge_as_floats():
         merged = of(a) + of(b, shift=shift)
         assert not merged.exact
         assert merged.class_sums.dtype == merged.feature_sums.dtype == np.float64
-        assert_close(merged, of(both), rtol=1e-10)
+        assert_close(merged.reshift(np.zeros(4)), of(both), rtol=1e-10)
         assert_close((of(b, shift=shift) + of(a)).reshift(np.zeros(4)), of(both), rtol=1e-10)
-        assert_close(merged - of(b, shift=shift), of(a).to_float(), rtol=1e-10)
+        rest = (merged - of(b, shift=shift)).reshift(np.zeros(4))
+        assert_close(rest, of(a).to_float(), rtol=1e-10)
 
 
 @pytest.mark.parametrize(
@@ -948,10 +949,13 @@ def test_packed_statistics_add_as_statistics_do(table):
     kept, used = a.pack(), b.copy().pack(overwrite=True)
     assert a == untouched
     d, k = a.n_features, a.n_classes
-    assert [len(array) for array in kept] == [d * (d + 1) // 2, d + k * d, 1 + k, 1 + k]
+    assert [len(array) for array in kept] == [d * (d + 1) // 2, d + k * d, 1 + k, 1 + k + d]
     assert all(array.flags.c_contiguous for array in kept)
     found = a.unpack([x + y for x, y in zip(kept, used, strict=True)])
-    assert found == expected
+    assert replace(found, rounding=expected.rounding) == expected
+    # Sums over ranks add up as if their errors were not independent.
+    assert (found.rounding <= 2.0 * expected.rounding).all()
+    assert (found.rounding >= (0.4 if len(table) else 1.0) * expected.rounding).all()
 
 
 @laws

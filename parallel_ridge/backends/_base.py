@@ -33,7 +33,7 @@ class Plan:
         Whether statistics of all rows, with the weights that they come with, will be wanted.
     centre, double : bool
         See `StatisticsReduction`.
-    shift : ndarray of shape (d,), or None
+    shift, near : ndarray of shape (d,), or None
     cv, groups : object
         How rows will be split, of a search: see `Splits`.
     """
@@ -42,6 +42,7 @@ class Plan:
     centre: bool = True
     double: bool = False
     shift: NDArray[np.float64] | None = None
+    near: NDArray[np.float64] | None = None
     cv: Any = None
     groups: Any = None
 

@@ -256,6 +256,7 @@ class SparkBackend(Backend):
                 plan.centre,
                 plan.double,
                 plan.shift,
+                plan.near,
                 np.array(names, dtype=object) if of_columns else None,
             )
         n_groups = 1 if reader.groups is None else len(reader.groups.values)

@@ -22,13 +22,11 @@ from parallel_ridge.backends import Backend, Plan, get_backend
 from parallel_ridge.backends.openmp import OpenMPBackend, blas_threads
 from parallel_ridge.caching import check_memory, fold_cached
 from parallel_ridge.frames import is_spark
+from parallel_ridge.numerics import EPSILON, REFINED
 from parallel_ridge.reductions import (
-    SAMPLE_ROWS,
-    MomentsReduction,
     NormalProductReduction,
     RowsReduction,
     StatisticsReduction,
-    choose_shift,
     coefficient_dtype,
     fold_statistics,
     raise_not_finite,
@@ -288,7 +286,7 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         """Statistics of a source, or a list of those of its groups, if their number is given."""
         start = time.perf_counter()
         fold = partial(fold_cached, check_memory(self.memory), backend)
-        statistics = fold_statistics(fold, reduction, source, n_groups)
+        statistics, _ = fold_statistics(fold, reduction, source, n_groups)
         self._say(f"folded {source.n_rows} rows of {source.n_features} features", start)
         return statistics
 
@@ -296,10 +294,14 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         return StatisticsReduction.of(
             source,
             target,
-            centre=self.fit_intercept,
+            centre=self._centred(),
             feature_names=getattr(self, "feature_names_in_", None),
             **options,
         )
+
+    def _centred(self) -> bool:
+        """Whether the solve needs sums about the means."""
+        return bool(self.fit_intercept or self.standardize)
 
     def _solve(
         self,
@@ -330,16 +332,18 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
                 ), solver
             return getattr(self, f"_solve_{solver}")(backend, source, target, alpha), solver
         except IllConditioned as error:
-            condition = error.condition
+            what = str(error)
         # Out here, so that the failed system is freed before the other pass.
         statistics = None
+        weights, off = self._solve_rows(backend, source, target, alpha)
+        even = f", and even so may be off by {off:.0e} of its size" if off else ""
         warn_caller(
-            f"The system is ill-conditioned (condition number {condition:.1e}): solver {solver!r} "
-            "would lose more than 8 digits. It was solved by 'svd', which takes another pass. Raise "
-            "alpha, or set standardize=True, to avoid that.",
+            f"The system is ill-conditioned ({what}): solver {solver!r} would lose more than 8 digits. "
+            f"It was solved by 'svd', which takes another pass{even}. Raise alpha, or set "
+            "standardize=True, to avoid that.",
             IllConditionedWarning,
         )
-        return self._solve_svd(backend, source, target, alpha), "svd"
+        return weights, "svd"
 
     def _solve_statistics(
         self,
@@ -350,15 +354,17 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         solver: str,
         statistics: SufficientStatistics | None,
         double: bool = False,
+        shift: NDArray[np.float64] | None = None,
     ) -> Weights:
         """Weights from statistics, which are folded if not given; with more passes if need be."""
-        reduction = self._reduction(source, target, double=double)
+        reduction = self._reduction(source, target, double=double, shift=shift)
         if statistics is None:
             statistics = self._statistics(backend, source, reduction)
         if self.store_statistics:
             self.statistics_ = statistics
         solve = partial(self._solve_system, alpha=alpha, solver=solver)
         try:
+            means = statistics.means
             (found,) = backend.map(solve, [statistics])
             weights, factor = found
             if factor is not None:
@@ -368,7 +374,9 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
             if reduction.work_dtype != np.float32:
                 raise
         # Products of float32 rows, formed in float64, lose nothing.
-        return self._solve_statistics(backend, source, target, alpha, solver, None, double=True)
+        return self._solve_statistics(
+            backend, source, target, alpha, solver, None, double=True, shift=means
+        )
 
     def _solve_system(
         self, statistics: SufficientStatistics, alpha: float, solver: str
@@ -379,8 +387,8 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         if solver == "eigen":
             system = solvers.NormalEquations(statistics, self._problem(), overwrite=overwrite)
             spectrum = system.spectrum(overwrite=True)
-            if spectrum.condition(alpha) > system.limit:
-                raise IllConditioned(spectrum.condition(alpha))
+            if spectrum.condition(alpha) > system.limit(alpha):
+                raise IllConditioned(spectrum.condition(alpha), system.lost(alpha))
             found = spectrum.weights([alpha])[0], None
         else:
             found = solvers.solve_refined(statistics, alpha, self._problem(), overwrite)
@@ -401,24 +409,52 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         ones = np.ones(source.n_features)
         target_means = factor.target_means if self.fit_intercept else np.zeros(len(weights.coef))
         # In standard deviations (or less, of columns that the penalty outweighs).
-        distances = np.abs(factor.means[factor.varies]) * factor.scale * source.weight_sum() ** 0.5
+        distances = np.zeros(source.n_features)
+        distances[factor.varies] = factor.scale
+        distances *= np.abs(factor.means) * source.weight_sum() ** 0.5
         centred = bool((distances > 10.0).any())
+
+        offset = factor.offset / source.weight_sum()
 
         def residual(coef: NDArray[np.float64]) -> NDArray[np.float64]:
             targets = solvers.n_targets(k, target.multilabel)
             reduction = NormalProductReduction(
-                coef.T, factor.means, ones, centred, target_means, k, targets
+                coef.T,
+                factor.means,
+                ones,
+                centred,
+                target_means,
+                k,
+                targets,
+                distances > 1.0,
+                offset,
             )
             left: NDArray[np.float64] = backend.fold(reduction, source).T
             return left - factor.penalty * coef
 
-        accuracy = 1e-5 if coefficient_dtype(source.dtype) == np.float32 else 1e-8
-        weights = solvers.refine(factor, weights.coef, residual, backend.map, accuracy)
+        accuracy = REFINED[str(coefficient_dtype(source.dtype))]
+        rounding = EPSILON * (factor.squares * source.weight_sum()) ** 0.5
+        weights = solvers.refine(factor, weights.coef, residual, backend.map, accuracy, rounding)
         self._say("refined the solution", start)
         return weights
 
+    def _solve_rows(
+        self, backend: Backend, source: Source, target: Target, alpha: float
+    ) -> tuple[Weights, float]:
+        """Weights from the rows themselves, and their error if it is more than it may be, or 0."""
+        ((weights, error),) = solvers.fold_path(backend, source, target, self._problem(), [alpha])
+        fine = error <= REFINED[str(coefficient_dtype(source.dtype))]
+        return weights, 0.0 if fine else min(error, 1.0)
+
     def _solve_svd(self, backend: Backend, source: Source, target: Target, alpha: float) -> Weights:
-        (weights,) = solvers.fold_path(backend, source, target, self._problem(), [alpha])
+        weights, error = self._solve_rows(backend, source, target, alpha)
+        if error:
+            warn_caller(
+                "The rows do not determine the solution: rounding in them may change it by "
+                f"{error:.0e} of its size, whatever the solver (directions of the rows that are nothing "
+                "but rounding were left out). Raise alpha, or remove collinear columns.",
+                IllConditionedWarning,
+            )
         return weights
 
     def _solve_dual(
@@ -433,13 +469,12 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         return weights
 
     def _solve_cg(self, backend: Backend, source: Source, target: Target, alpha: float) -> Weights:
-        shift = np.zeros(source.n_features)
-        if not source.sparse:
-            shift = choose_shift(source.sample(SAMPLE_ROWS))
-        moments = backend.fold(MomentsReduction(len(target.classes), shift), source)
+        moments, shift = solvers.fold_moments(backend, source, len(target.classes))
+        full = shift != 0.0
 
         def product(V: NDArray[Any], mean: NDArray[Any], scale: NDArray[Any]) -> NDArray[Any]:
-            value: NDArray[Any] = backend.fold(NormalProductReduction(V, mean, scale), source)
+            reduction = NormalProductReduction(V, mean, scale, full=full)
+            value: NDArray[Any] = backend.fold(reduction, source)
             return value
 
         return solvers.solve_conjugate_gradients(

@@ -24,7 +24,7 @@ from parallel_ridge.estimators._base import (
     forget_fit,
     unchanged_on_error,
 )
-from parallel_ridge.reductions import coefficient_dtype
+from parallel_ridge.reductions import coefficient_dtype, fold_statistics
 from parallel_ridge.solvers import warn_caller
 from parallel_ridge.sources import Source, Target, agree
 from parallel_ridge.statistics import SufficientStatistics
@@ -194,7 +194,7 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
             backend = get_backend(self.backend, self.n_jobs, X)
             backend.gather(self._check_options)
             forget_fit(self)
-            plan = Plan(self._unweighted_statistics(), self.fit_intercept)
+            plan = Plan(self._unweighted_statistics(), self._centred())
             source, target = self._read_to_fit(backend, X, y, sample_weight, plan)
             source = source.reweighted(class_weights(self.class_weight, target, source))
             self.classes_ = target.classes
@@ -254,7 +254,7 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
                     "alone: to go on from a fit, set store_statistics=True before it.",
                     UserWarning,
                 )
-            shift = None if before is None or before.exact else before.shift
+            near = None if before is None or before.exact else before.shift
             seen = None
             if before is not None:
                 shift_key = zlib.crc32(before.shift.tobytes())
@@ -267,12 +267,13 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
                 reset=before is None,
                 classes=declared,
                 state=seen,
-                plan=Plan(self._unweighted_statistics(), self.fit_intercept, shift=shift),
+                plan=Plan(self._unweighted_statistics(), self._centred(), near=near),
             )
             class_weight = self._batch_weight(source, target)
             source = source.reweighted(class_weights(class_weight, target, source))
-            reduction = self._reduction(source, target, shift=shift)
-            statistics = backend.fold(reduction, source)
+            statistics, _ = fold_statistics(
+                backend.fold, self._reduction(source, target, near=near), source
+            )
             self._declared_classes = declared
             statistics = statistics if before is None else before + statistics
             self._fit_statistics(statistics, keep=True, mapping=backend.map)

@@ -233,7 +233,7 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
             forget_fit(self)
             plan = Plan(
                 statistics=self.class_weight is None,
-                centre=self.fit_intercept,
+                centre=self._centred(),
                 double=self.cv is None,
                 cv=self.cv,
                 groups=groups,

@@ -18,6 +18,7 @@ from parallel_ridge.backends import Backend
 from parallel_ridge.backends.openmp import OpenMPBackend
 from parallel_ridge.model_selection._scoring import Scoring, fit_scale, where
 from parallel_ridge.model_selection._splits import Splits, terms
+from parallel_ridge.numerics import EPSILON
 from parallel_ridge.reductions import (
     ConfusionReduction,
     DecisionReduction,
@@ -218,6 +219,7 @@ class Searcher:
                 len(self.target.classes),
                 1.0 / spectrum.weight_sum if intercept else 0.0,
                 self._dtype,
+                spectrum.means**2 * spectrum.weight_sum > spectrum.squares,
             )
             return [self.backend.fold(make(decisions), self.source)]
 
@@ -349,13 +351,14 @@ class Searcher:
 
         paths = []
         for i, (path, seconds, counts) in enumerate(self.backend.map(solve, items)):
-            stable = not isinstance(path, float)
-            if isinstance(path, float):
+            stable = not isinstance(path, str)
+            if isinstance(path, str):
                 self._warn_ill_conditioned(f"split {first + i}", path)
                 training = self._training(splits, i, balance)
-                path = solvers.fold_path(
+                solutions = solvers.fold_path(
                     self.backend, training, self.target, self.problem, self.alphas
                 )
+                path = [weights for weights, _ in solutions]
             absent = np.flatnonzero(counts == 0)
             if len(absent) and not self.target.multilabel:
                 warn_caller(
@@ -392,22 +395,22 @@ class Searcher:
         def solve(statistics: SufficientStatistics) -> Spectrum:
             with blas_of_solve(statistics.n_features):
                 system = NormalEquations(statistics, self.problem)
-                if system.condition_bound(smallest) <= system.search_limit:
+                if system.condition_bound(smallest) <= system.search_limit(smallest):
                     return system.spectrum(overwrite=True)
                 return system.spectrum_of_factor(smallest)
 
         try:
             return self.backend.map(solve, [statistics])[0]
         except IllConditioned as error:
-            condition = error.condition
-        self._warn_ill_conditioned("leave-one-out", condition)
+            what = str(error)
+        self._warn_ill_conditioned("leave-one-out", what)
         return solvers.fold_spectrum(self.backend, self.source, self.target, self.problem)
 
-    def _warn_ill_conditioned(self, what: str, condition: float) -> None:
+    def _warn_ill_conditioned(self, where: str, what: str) -> None:
         warn_caller(
-            f"The system of {what} is ill-conditioned for alpha={min(self.alphas):g} (condition "
-            f"number {condition:.1e}). It was solved from a QR of the rows, which takes another pass. "
-            "Leave out the small alphas, or set standardize=True, to avoid that.",
+            f"The system of {where} is ill-conditioned for alpha={min(self.alphas):g} ({what}). It was "
+            "solved from a QR of the rows, which takes another pass. Leave out the small alphas, or set "
+            "standardize=True, to avoid that.",
             solvers.IllConditionedWarning,
         )
 
@@ -434,7 +437,7 @@ class Searcher:
             scored=source if self.scored is self.source else self.scored.with_rows(coordinates),
             statistics=lambda some, n_groups=0: fold_statistics(
                 self.backend.fold, reduction, some, n_groups
-            ),
+            )[0],
             problem=replace(self.problem, standardize=False),
         )
 
@@ -592,21 +595,21 @@ def _total_squares(sums: NDArray[np.float64]) -> NDArray[np.float64]:
 def _tie_bound(means: NDArray[np.float64]) -> float:
     """The best mean, less what the order of a sum may change in it: a bound for ties."""
     best = float(np.nanmax(means)) if not np.isnan(means).all() else -np.inf
-    return best - 8 * solvers.EPSILON * abs(best) if np.isfinite(best) else best
+    return best - 8 * EPSILON * abs(best) if np.isfinite(best) else best
 
 
 def _solve_path(
     parts: Sequence[SufficientStatistics], problem: Problem, alphas: Sequence[float]
-) -> tuple[list[Weights] | float, float, NDArray[np.int64]]:
-    """Weights of a training set (a condition number if too large), seconds, and class counts."""
+) -> tuple[list[Weights] | str, float, NDArray[np.int64]]:
+    """Weights of a training set, or what is wrong with its system; seconds; and class counts."""
     start = time.perf_counter()
     statistics = SufficientStatistics.sum(parts)
     counts = statistics.class_counts
     system = NormalEquations(statistics, problem, overwrite=len(parts) > 1)
     del statistics
-    found: list[Weights] | float
+    found: list[Weights] | str
     try:
         found, _ = system.path(alphas, limit=system.search_limit)
     except IllConditioned as error:
-        found = error.condition
+        found = str(error)
     return found, time.perf_counter() - start, counts
