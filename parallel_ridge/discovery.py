@@ -96,7 +96,7 @@ class Discovery:
         X, sparse = block.X, not isinstance(block.X, np.ndarray)
         if self.value is not None:
             target = merged(Target(self.value.classes, self.value.multilabel), target)
-        if not exact and self.shift is None:
+        if not exact and self.shift is None and self.options.centre:
             self.shift = choose_shift(_sample(X, SAMPLE_ROWS), self.options.near)
         shift = None if exact else self.shift
         reduction = StatisticsReduction(

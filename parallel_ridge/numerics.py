@@ -33,6 +33,9 @@ FLOAT32_ROUNDING = (1e-12, 2.0**-23)
 FEW_ROWS = 256
 """Products of fewer float32 rows than this, or than features, are formed in float64: there errors do not
 average out, and float64 costs little."""
+UNRELATED = 1e-6
+"""Part of the targets' size that features explain below which coefficients are as good as zero: their
+error is measured as if they explained this much."""
 FAR = 16.0
 """Sums of squares about a shift of this many times the variance call for a better shift, if they have
 lost more than `WORTH_A_PASS`: two of a mean's standard errors never do."""

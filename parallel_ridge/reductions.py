@@ -318,7 +318,8 @@ class StatisticsReduction:
         Parameters
         ----------
         shift : array-like of shape (d,), default=None
-            The shift to use; when None, `choose_shift` of a sample of the rows.
+            The shift to use; when None, `choose_shift` of a sample of the rows, or zero if sums are
+            not to be centred.
         near : ndarray of shape (d,), default=None
             The shift of earlier rows, which columns keep that it suits.
         centre : bool, default=True
@@ -336,7 +337,7 @@ class StatisticsReduction:
                     f"shape {shift.shape}: {shift!r}."
                 )
         exact = not weighted and _exact(source) and not np.any(shift)
-        if shift is None and not exact and source.n_rows > 0:
+        if shift is None and centre and not exact and source.n_rows > 0:
             shift = choose_shift(source.sample(SAMPLE_ROWS), near)
         return cls(
             target,
@@ -600,7 +601,7 @@ def raise_not_finite(block: Block) -> None:
     if not len(rows):
         raise ValueError(
             f"Sums over rows {block.position(0)} to {block.position(block.X.shape[0] - 1)} of X "
-            "overflow: its values are too large. Scale X."
+            "overflow: its values are too large, or their weights. Scale them."
         )
     row, column = int(rows[0]), int(columns[0])
     kind = "NaN" if np.isnan(block.X[row, column]) else "infinity"
@@ -609,6 +610,16 @@ def raise_not_finite(block: Block) -> None:
         f"{len(rows) - 1} more in this block of rows). ParallelRidge estimators do not accept "
         "missing values: impute them (sklearn.impute) or drop the rows."
     )
+
+
+def check_range(squares: NDArray[np.float64], what: str = "Column") -> None:
+    """Raise if sums of squares overflow; the message names the first column."""
+    bad = np.flatnonzero(~np.isfinite(squares))
+    if len(bad):
+        raise ValueError(
+            f"{what} {bad[0]} of X has values too large, with its weights, for sums of squares in "
+            "float64: scale X, or the weights."
+        )
 
 
 def _tree_sum(lanes: NDArray[Any]) -> NDArray[Any]:
@@ -850,9 +861,11 @@ class MomentsReduction:
         total.n_samples += m
         total.weight_sum += float(weights.sum())
         total.class_weights += members.sum(axis=0)
-        total.feature_sums += X.T @ weights
-        total.square_sums += (X.multiply(X) if hasattr(X, "multiply") else X * X).T @ weights
-        total.class_sums += (X.T @ members).T
+        with np.errstate(over="ignore", invalid="ignore"):
+            total.feature_sums += X.T @ weights
+            total.square_sums += (X.multiply(X) if hasattr(X, "multiply") else X * X).T @ weights
+            total.class_sums += (X.T @ members).T
+        check_range(total.square_sums)
 
     def finish(self, total: Moments) -> Moments:
         """The moments."""
@@ -875,7 +888,7 @@ class NormalProductReduction:
     target_means : ndarray of shape (t,), default=None
         If given, the value is that of the residuals, ``Z^T W (Y - target_means - Z V)``.
     offset : ndarray of shape (d,), default=None
-        Sum of ``w Z`` over ``sum of w``, which rounding of the mean leaves, and which then is taken out.
+        What the mean lacks of the true one, since it is rounded: it is taken out of the product.
     n_classes : int
     targets : slice
         The classes that are targets.
@@ -1354,7 +1367,8 @@ class SquaredErrorReduction:
         if block.weights is not None:
             errors *= weights[:, None, None]
         total[:-1, :-1] += errors.sum(axis=0)
-        total[:-1, -1] += (errors.mean(axis=2) ** 2).sum(axis=0)
+        with np.errstate(over="ignore"):  # of weights beyond 1e150; there is no deviation then
+            total[:-1, -1] += (errors.mean(axis=2) ** 2).sum(axis=0)
         total[-1, :-1] += weights @ y
         total[-1, -1] += weights.sum()
 

@@ -32,6 +32,7 @@ from parallel_ridge.numerics import (
     SEARCH_ACCURACY,
     SEARCH_LIMIT,
     SOLVE_ROUNDING,
+    UNRELATED,
     WORTH_A_PASS,
 )
 from parallel_ridge.reductions import (
@@ -40,6 +41,7 @@ from parallel_ridge.reductions import (
     Moments,
     MomentsReduction,
     QRReduction,
+    check_range,
     choose_shift,
     coefficient_dtype,
 )
@@ -560,8 +562,11 @@ class NormalEquations:
             lost = np.where(rounding > 0.0, rounding / total, 0.0).max(initial=0.0)
             used = self.varies | self.unknown
             scale = np.sqrt(total[used])
-            sides = np.linalg.norm(self.rhs[:, used] / scale, axis=1).max(initial=0.0)
+            sides = np.abs(self.rhs[:, used] / scale).max(initial=0.0)
             if sides > 0.0:
+                sides *= np.linalg.norm(self.rhs[:, used] / scale / sides, axis=1).max()
+                explained = np.sqrt(self.squares[used] / total[used]).max(initial=0.0)
+                sides = max(sides, UNRELATED * explained * self.weight_sum**0.5)
                 lost = max(lost, (self.rhs_rounding[used] / scale).max() / sides)
         return float(lost)
 
@@ -998,12 +1003,7 @@ class RowSystem:
         self.means, self.target_means = np.zeros(d), np.zeros(B.shape[1])
         with np.errstate(over="ignore"):
             self.squares = (A**2).sum(axis=0)
-        if not np.isfinite(self.squares).all():
-            column = int(np.flatnonzero(~np.isfinite(self.squares))[0])
-            raise ValueError(
-                f"Column {column} of X has values too large, with its weights, for sums of squares in "
-                "float64: scale it, or the weights."
-            )
+        check_range(self.squares)
         if problem.fit_intercept:
             self.means, self.target_means = R[0, 1 : 1 + d] / ones[0], R[0, d + 1 :] / ones[0]
         self.varies = self.squares > (8 * EPSILON) ** 2 * weight_sum * self.means**2
@@ -1014,6 +1014,7 @@ class RowSystem:
             self.scale[scaled] = np.sqrt(variances[scaled] / weight_sum)
         self.means += shift
         self.weight_sum, self.problem = weight_sum, problem
+        self._underflow = float(np.abs(A[:, self.squares == 0.0]).max(initial=0.0))
         self.rows, self.targets = A[:, self.varies] / self.scale[self.varies], B
         self._leave_out_rounding()
 
@@ -1066,13 +1067,19 @@ class RowSystem:
         self, coef: NDArray[np.float64], found: NDArray[np.float64], penalty: float
     ) -> float:
         length = float(np.linalg.norm(coef, axis=1).max())
+        # Squares that underflow hide a column, unless the penalty does.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            underflow = self._underflow * self.weight_sum**0.5 / np.float64(penalty)
+            hidden = underflow / length if underflow > 0.0 else 0.0
         if not length > 0.0:
-            return 0.0
+            return float(hidden)
         # What no weights explain of the targets is a row more for each, of zeros.
         fitted = self.rows @ found
         squares = self.weight_sum * (1.0 - self.target_means**2)
         squares += (fitted * fitted - 2.0 * fitted * self.targets).sum(axis=0)
         residual = np.sqrt(np.maximum(squares, 0.0))
+        explained = float(np.linalg.norm(fitted, axis=0).max()) / self.weight_sum**0.5
+        length *= max(1.0, UNRELATED / explained) if explained > 0.0 else np.inf
         targets = np.vstack([self.targets, np.diag(residual)])
         rows = np.zeros((len(targets), self.rows.shape[1]))
         rows[: len(self.rows)] = self.rows
@@ -1080,12 +1087,12 @@ class RowSystem:
         noise = np.random.default_rng(0).standard_normal(rows.shape)
         rows += 2.0 * EPSILON * lengths / len(rows) ** 0.5 * noise
         change = (_least_squares(rows, targets, penalty) - found).T / self.scale[self.varies]
-        error = float(np.linalg.norm(change, axis=1).max()) / length
+        error = float(np.linalg.norm(change, axis=1).max()) / length + float(hidden)
         if len(self._swallowed):
             # Their values may be as large as rounding, and the penalty leaves room for it.
             with np.errstate(divide="ignore"):
-                hidden = self._size * residual.max() / (np.float64(penalty) * self._swallowed)
-            error += float(hidden.max()) / length
+                values = self._size * residual.max() / (np.float64(penalty) * self._swallowed)
+            error += float(values.max()) / length
         return error
 
 
@@ -1136,7 +1143,8 @@ def _fold_factor(backend: Backend, source: Source, target: Target, problem: Prob
         variances = moments.variances
     R = backend.fold(QRReduction(k, shift, bool(first)), source).R
     if problem.fit_intercept:
-        squares, away = (R[1:, 1 : 1 + d] ** 2).sum(axis=0), R[0, 1 : 1 + d]
+        with np.errstate(over="ignore"):
+            squares, away = (R[1:, 1 : 1 + d] ** 2).sum(axis=0), R[0, 1 : 1 + d]
         # Rows rotate with an error of EPSILON of their size about the shift.
         far = EPSILON * np.abs(away) > WORTH_A_PASS["float64"] * np.sqrt(squares)
         if far.any() and R[0, 0] != 0.0:
@@ -1195,7 +1203,8 @@ class _Rows:
 
     Attributes
     ----------
-    means, scale : ndarray of shape (d,)
+    means, scale, variances : ndarray of shape (d,)
+        Variances are those after scaling.
     shift : ndarray of shape (d,)
         Of dense rows the means; of sparse ones only in columns far from zero, which hardly have a
         zero to fill in. Zero without an intercept.
@@ -1211,10 +1220,12 @@ class _Rows:
         self.parts = [slice(a, b) for a, b in pairwise(edges)]
         self.sparse = not isinstance(blocks[0].X, np.ndarray)
         self.means, variances, constant = self._moments(weights)
+        self.variances = variances.copy()
         self.scale = np.ones(len(self.means))
         if problem.standardize:
             varies = variances > 0.0
             self.scale[varies] = np.sqrt(variances[varies])
+            self.variances[varies] = 1.0
         self.inverse = 1.0 / self.scale
         # Constant columns become exact zeros.
         centre = np.where(np.isnan(constant), self.means, constant)
@@ -1272,8 +1283,11 @@ class _Rows:
             away, squares = np.zeros((2, len(shift)))
             for i, part in enumerate(self.parts):
                 rows: Any = self.moved(i, shift)
-                away += rows.T @ weights[part] / total
-                squares += _squares(rows).T @ weights[part] / total
+                part_weights = weights[part] / total
+                away += rows.T @ part_weights
+                with np.errstate(over="ignore"):
+                    squares += _squares(rows).T @ part_weights
+            check_range(squares)
             variances = np.maximum(squares - away * away, 0.0)
             means = shift + away
             far = squares > FAR * variances
@@ -1314,9 +1328,11 @@ def solve_dual(
     rows = _Rows(blocks, weights, problem)
     Y = np.vstack([b.labels.indicator(n_classes) for b in blocks])
     Y = Y[:, n_targets(n_classes, multilabel)]
-    K = rows.products()
-    K *= roots
-    K *= roots[:, None]
+    with np.errstate(over="ignore", invalid="ignore"):
+        K = rows.products()
+        K *= roots
+        K *= roots[:, None]
+    check_range(K.diagonal(), "Row")
     before = K.diagonal().copy()
     target_means = weights @ Y / total if problem.fit_intercept else np.zeros(Y.shape[1])
     rhs = (Y - target_means) * roots[:, None]
@@ -1367,6 +1383,11 @@ def solve_dual(
         if not size < last / 4:
             raise IllConditioned(condition, lost)
         last = size
+    # A sum that cancels: of features that explain little of the targets.
+    size = float(np.sqrt(rows.variances * total).max(initial=0.0))
+    explained = max(size * float(np.linalg.norm(primal, axis=0).max()), UNRELATED * total**0.5)
+    if EPSILON * size**2 * float(np.linalg.norm(dual, axis=0).max()) > accuracy * explained:
+        raise IllConditioned(condition, lost)
     coef = (primal * rows.inverse[:, None]).T
     return with_intercept(coef, rows.means, target_means, problem.fit_intercept)
 
@@ -1407,6 +1428,7 @@ def row_coordinates(
             K.T, lower=True, overwrite_a=True, check_finite=False, driver="evd"
         )
         real = values > n * EPSILON * values.max(initial=0.0)
+        real[-1] = True  # rows that are all the same have a coordinate too
         coordinates: NDArray[np.float64] = vectors[:, real] * np.sqrt(values[real])
         return np.ascontiguousarray(coordinates)
     del K
@@ -1480,6 +1502,7 @@ def solve_conjugate_gradients(
     B = (rhs / unit / scale).T
     diagonal = squares / unit / scale**2 + penalty
     constant = squares <= 0.0
+    hidden = float(np.abs(B[constant & (moments.square_sums == 0.0)]).max(initial=0.0))
     B[constant] = 0.0
     if not penalty:
         # Unscaled steps stay in the span of the rows, which gives the solution of least norm.
@@ -1492,10 +1515,17 @@ def solve_conjugate_gradients(
     X, n_iter, condition, converged = _conjugate_gradients(
         image_of, B, diagonal, penalty, accuracy, 10 * min(len(B), moments.n_samples) + 100
     )
-    if penalty:  # no eigenvalue is below it, and none above the trace
-        condition = min(condition, 1.0 + float((squares / scale**2).sum()) / unit / penalty)
-    # Rounding of a product is relative to the largest eigenvalue.
-    error = condition * max(2.0 * SOLVE_ROUNDING, 0.0 if penalty else CG_ACCURACY)
+    # Rounding of a product is relative to the largest eigenvalue, that of B to the sums it is from.
+    terms = np.sqrt(n * moments.square_sums) + (0.0 if problem.fit_intercept else n * np.abs(shift))
+    root = np.sqrt(diagonal)
+    sides = float(np.linalg.norm(B / root[:, None], axis=0).max(initial=0.0))
+    sides = max(
+        sides, UNRELATED * float(np.sqrt(squares / unit).max(initial=0.0)) * (n / unit) ** 0.5
+    )
+    lost = EPSILON * float((terms / unit / scale / root).max(initial=0.0)) / (sides or 1.0)
+    error = condition * max(0.75 * SOLVE_ROUNDING, lost, 0.0 if penalty else CG_ACCURACY)
+    if hidden > accuracy * penalty * float(np.linalg.norm(X, axis=0).max(initial=0.0)):
+        error = np.inf  # columns whose squares underflow
     if not converged:
         warn_caller(
             "Conjugate gradients did not converge in "
@@ -1537,12 +1567,16 @@ def _conjugate_gradients(
 
     n_iter = np.zeros(B.shape[1], dtype=np.int64)
     active = energy > 0.0
+    largest = 0.0  # Rayleigh quotient: close to the largest eigenvalue
     steps: list[NDArray[np.float64]] = []
     ratios: list[NDArray[np.float64]] = []
     while active.any() and n_iter.max() < limit:
         image = image_of(direction)
         curvature = (direction * image).sum(axis=0)
         active &= curvature > 0.0
+        squares = (direction**2).sum(axis=0)
+        quotient = np.divide(curvature, squares, out=np.zeros_like(squares), where=squares > 0.0)
+        largest = max(largest, float(quotient.max()))
         step = np.divide(energy, curvature, out=np.zeros_like(energy), where=active)
         X += step * direction
         residual -= step * image
@@ -1556,6 +1590,8 @@ def _conjugate_gradients(
         steps.append(step)
         ratios.append(ratio)
     condition = _ritz_condition(np.array(steps), np.array(ratios), n_iter)
+    if penalty:  # what directions have that no row has, and no step has seen
+        condition = max(condition, largest / penalty)
     return X, n_iter, condition, not active.any()
 
 

@@ -8,7 +8,7 @@ LONG = np.longdouble
 def qr_solve(A, B):
     """Least-squares solution of a tall system by Householder's QR, in extended precision."""
     A, B = A.astype(LONG), B.astype(LONG)
-    m, n = A.shape
+    n = A.shape[1]
     for j in range(n):
         x = A[j:, j]
         size = np.sqrt((x * x).sum())
@@ -44,7 +44,7 @@ def ridge(X, targets, alpha, weights=None, fit_intercept=True, standardize=False
     y_mean = w @ Y / total
     away = X - x_mean
     variances = w @ away**2 / total
-    constant = (X == X[0]).all(axis=0)
+    constant = (X[0] == X).all(axis=0)
     scale = np.sqrt(np.where(constant, 1, variances)) if standardize else np.ones(X.shape[1], LONG)
     A, B = (away, Y - y_mean) if fit_intercept else (X, Y)
     kept = ~constant if fit_intercept else np.ones(X.shape[1], bool)
@@ -70,5 +70,5 @@ def coded(y):
 def relative_error(coef, exact):
     """Error of coefficients relative to the longest of their vectors."""
     away = np.atleast_2d(coef).astype(LONG) - exact
-    length = np.sqrt((exact**2).sum(axis=1)).max()
-    return float(np.sqrt((away**2).sum(axis=1)).max() / length) if length > 0 else float(np.abs(away).max())
+    off, length = (np.sqrt((part**2).sum(axis=1)).max() for part in (away, exact))
+    return float(off / length) if length > 0 else float(off)

@@ -369,7 +369,8 @@ def test_whatever_shapes_the_statistics_changes_the_key():
     codes = np.unique(y, return_inverse=True)[1]
     Y = (y[:, None] == np.unique(y)).astype(int)
     W = np.where(y == "a", 2.0, 1.0)
-    whole = np.rint(X)
+    whole = np.rint(np.tile(X, (6, 1)))  # enough rows for float32 products
+    labels = np.tile(y, 6)
     keys = [
         key_of(X, y),
         key_of(X, y, fit_intercept=False),
@@ -387,8 +388,8 @@ def test_whatever_shapes_the_statistics_changes_the_key():
         key_of(X.reshape(50, 6), y[:50]),
         key_of(sp.csr_matrix(X), y),
         key_of(sp.csr_matrix(X), y, W),
-        *(key_of(whole.astype(dtype), y) for dtype in ("d", "f", "i8", "i4", "u1", "i1", "f2")),
-        *(key_of(sp.csr_matrix(whole.astype(dtype)), y) for dtype in ("d", "f", "u1")),
+        *(key_of(whole.astype(d), labels) for d in ("d", "f", "i8", "i4", "u1", "i1", "f2")),
+        *(key_of(sp.csr_matrix(whole.astype(dtype)), labels) for dtype in ("d", "f", "u1")),
         key_of((X > 3), y),
         key_of((X > 3).astype("u1"), y),
     ]

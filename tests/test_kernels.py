@@ -354,7 +354,7 @@ def test_the_kernel_sees_aligned_rows_only(layout, dtype, seen):
     "layout", ["columns of a wider array", "every third row", "read-only", "plain"]
 )
 def test_rows_are_used_where_they_are(layout, dtype, seen):
-    X = LAYOUTS.get(layout, np.array)(make_rows(20, 5, dtype))
+    X = LAYOUTS.get(layout, np.array)(make_rows(300, 5, dtype))  # enough for float32 products
     of(X)
     assert all(np.shares_memory(rows, X) for rows in seen)
     assert len(seen) == 1

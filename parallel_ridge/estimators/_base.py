@@ -473,7 +473,10 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         full = shift != 0.0
 
         def product(V: NDArray[Any], mean: NDArray[Any], scale: NDArray[Any]) -> NDArray[Any]:
-            reduction = NormalProductReduction(V, mean, scale, full=full)
+            offset = None
+            if self.fit_intercept:
+                offset = moments.feature_sums / moments.weight_sum - (mean - shift)
+            reduction = NormalProductReduction(V, mean, scale, full=full, offset=offset)
             value: NDArray[Any] = backend.fold(reduction, source)
             return value
 

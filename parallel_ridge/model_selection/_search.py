@@ -526,7 +526,9 @@ class Searcher:
         if self.scoring.name not in (None, "neg_mean_squared_error"):
             return scores, np.full(len(scores), np.nan)
         means = sums[:, :-1].mean(axis=1) / n
-        variances = np.maximum(sums[:, -1] / n - means**2, 0.0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            variances = np.maximum(sums[:, -1] / n - means**2, 0.0)
+        variances[~np.isfinite(sums[:, -1])] = np.nan
         return scores, np.sqrt(variances) * (n / size)
 
     def _errors_of(self, paths: Sequence[Path], splits: Splits) -> NDArray[np.float64]:
@@ -561,11 +563,11 @@ class Searcher:
         errors = (
             (coefs * products.reshape(coefs.shape)).sum(axis=2)
             + 2.0 * offset * (coefs @ sums)
-            + n * offset**2
+            + n * offset * offset
             - 2.0 * ((coefs * cross).sum(axis=2) + offset * coded)
             + n
         )
-        return self._error_scores(np.maximum(errors, 0.0), n, n - coded**2 / n)
+        return self._error_scores(np.maximum(errors, 0.0), n, n - coded * (coded / n))
 
     def _squared_errors(self, decisions: Decisions) -> SquaredErrorReduction:
         return SquaredErrorReduction(decisions, len(self.target.classes), self._targets)
@@ -588,7 +590,7 @@ class Searcher:
 def _total_squares(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     """Sums of squares of the targets about their means, from the last row of the errors."""
     n = sums[-1]
-    totals: NDArray[np.float64] = n - sums[:-1] ** 2 / n
+    totals: NDArray[np.float64] = n - sums[:-1] * (sums[:-1] / n)
     return totals
 
 
