@@ -108,6 +108,8 @@ def read_labels(array: pa.Array, name: str, start: int = 0) -> tuple[Labels, Tar
         return _encode_strings(array)
     if not _is_number(array.type):
         raise ValueError(f"Column {name!r} is {array.type}; labels are numbers or strings.")
+    if pa.types.is_decimal(array.type):
+        array = _whole(array, name, start)
     values = _numbers(array, booleans=True)
     if values.dtype.kind == "f":
         strange = np.flatnonzero(~np.isfinite(values) | (values != np.rint(values)))
@@ -188,6 +190,21 @@ def _numbers(array: pa.Array, booleans: bool = False) -> NDArray[Any]:
     if pa.types.is_decimal(array.type):
         array = array.cast(pa.float64())
     return array.to_numpy(zero_copy_only=True)
+
+
+def _whole(array: pa.Array, name: str, start: int) -> pa.Array:
+    """Decimals as integers of 64 bits, each with its value."""
+    import pyarrow as pa
+
+    for kind in (pa.int64(), pa.uint64()):
+        try:
+            return array.cast(kind)
+        except pa.ArrowInvalid:  # fractions, or out of range
+            continue
+    raise ValueError(
+        f"Column {name!r} is {array.type}, and from row {start} on holds labels such as "
+        f"{array[0].as_py()}: labels are whole numbers of 64 bits, booleans or strings."
+    )
 
 
 def _encode_strings(array: pa.Array) -> tuple[Labels, Target]:

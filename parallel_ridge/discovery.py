@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from parallel_ridge.labels import among, is_text, union_of_labels
 from parallel_ridge.partitions import FoundLabels, cut
 from parallel_ridge.reductions import (
     BLOCK_ROWS,
@@ -76,8 +77,8 @@ class Discovery:
         reduction, lanes = self._open
         labels = Labels(block.labels.codes, block.labels.indptr)
         if not target.multilabel:
-            among = np.searchsorted(reduction.target.classes, target.classes).astype(np.int32)
-            labels = Labels(among[labels.codes])
+            positions, _ = among(target.classes, reduction.target.classes)
+            labels = Labels(positions.astype(np.int32)[labels.codes])
         for part in cut(Block(block.rows, block.X, labels, block.weights), reduction.block_rows):
             reduction.add(lanes, part)
 
@@ -125,8 +126,8 @@ def _suits(
     known = reduction.target
     return (
         known.multilabel == target.multilabel
-        and _strings(known) == _strings(target)
-        and bool(np.isin(target.classes, known.classes).all())
+        and is_text(known.classes) == is_text(target.classes)
+        and bool(among(target.classes, known.classes)[1].all())
         and block.X.shape[1] == reduction.n_features
         and reduction.sparse == (not isinstance(block.X, np.ndarray))
         and (reduction.work_dtype != np.float32 or not _wide(block))
@@ -148,10 +149,6 @@ def _found(block: Block) -> Target:
     return block.labels.target
 
 
-def _strings(target: Target) -> bool:
-    return target.classes.dtype.kind in "OUS"
-
-
 def merged(a: Target, b: Target) -> Target:
     """Classes of both.
 
@@ -165,14 +162,9 @@ def merged(a: Target, b: Target) -> Target:
             f"Some rows have labels {a.classes.tolist()} (multilabel: {a.multilabel}), and others "
             f"{b.classes.tolist()} (multilabel: {b.multilabel})."
         )
-    if _strings(a) != _strings(b):
-        raise ValueError(
-            f"Some rows have labels {a.classes.tolist()} and others {b.classes.tolist()}: strings and "
-            "numbers do not order."
-        )
-    if np.array_equal(a.classes, b.classes):
+    if a.classes.dtype == b.classes.dtype and np.array_equal(a.classes, b.classes):
         return a
-    return Target(np.union1d(a.classes, b.classes), a.multilabel)
+    return Target(union_of_labels(a.classes, b.classes), a.multilabel)
 
 
 def _sample(X: Any, n_rows: int) -> Any:
@@ -264,7 +256,7 @@ class Survey:
 def _spread(survey: Survey, target: Target) -> list[NDArray[Any]]:
     """Columns of a survey's classes among those of a target."""
     assert survey.target is not None
-    at = np.searchsorted(target.classes, survey.target.classes)
+    at, _ = among(survey.target.classes, target.classes)
     spread = []
     for values in (survey.class_counts, survey.class_positive, survey.class_weights):
         out = np.zeros((len(values), len(target.classes)), values.dtype)

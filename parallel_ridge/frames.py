@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parallel_ridge.discovery import StatisticsOptions, Survey
+from parallel_ridge.labels import among
 from parallel_ridge.partitions import BatchReader, BlockReader, Groups, Reader
 from parallel_ridge.reductions import GroupedReduction, GroupValues, StatisticsReduction
 from parallel_ridge.sources import Block, Target
@@ -237,7 +238,7 @@ class SparkSource:
         assert self.survey.target is not None
         if self.target.multilabel:
             return np.arange(len(self.target.classes))
-        return np.searchsorted(self.target.classes, self.survey.target.classes)
+        return among(self.survey.target.classes, self.target.classes)[0]
 
     def _found_table(self) -> NDArray[np.float64]:
         assert self.class_table is not None

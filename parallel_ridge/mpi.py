@@ -14,6 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from parallel_ridge.backends import named_call
 from parallel_ridge.backends.mpi import MPIBackend, Report
 from parallel_ridge.datasets import read_idx
 from parallel_ridge.sources import agree, take_rows
@@ -44,6 +45,7 @@ def local_slice(n: int, comm: Any = None) -> slice:
     return _part(n, comm.rank, comm.size)
 
 
+@named_call
 def together(function: Callable[[], T], comm: Any = None) -> T:
     """Call a function on every rank, such as one that reads a file; if it fails on one, all raise.
 
@@ -64,6 +66,7 @@ def together(function: Callable[[], T], comm: Any = None) -> T:
     return results[0]
 
 
+@named_call
 def open_rows(path: str | os.PathLike[str], comm: Any = None) -> NDArray[Any]:
     """The caller's part of the rows of a file, mapped into memory: nothing is read before use.
 
@@ -91,6 +94,7 @@ def open_rows(path: str | os.PathLike[str], comm: Any = None) -> NDArray[Any]:
     return rows[_part(len(rows), comm.rank, comm.size)]
 
 
+@named_call
 def scatter_rows(*arrays: Any, root: int = 0, comm: Any = None) -> tuple[Any, ...]:
     """Deal the rows of arrays that one rank holds out over all, in the parts of `local_slice`.
 

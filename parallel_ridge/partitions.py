@@ -12,7 +12,16 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from parallel_ridge.arrow import read_features, read_groups, read_labels, read_weights
-from parallel_ridge.sources import Block, Labels, Target, check_weights, encode_labels, take_rows
+from parallel_ridge.labels import among
+from parallel_ridge.sources import (
+    Block,
+    Labels,
+    Target,
+    canonical,
+    check_weights,
+    encode_labels,
+    take_rows,
+)
 
 
 @dataclass(frozen=True)
@@ -110,13 +119,11 @@ class Reader(ABC):
                     f"{self.target.multilabel})."
                 )
             return labels
-        if (found.classes.dtype.kind in "OUS") != (classes.dtype.kind in "OUS"):
-            raise ValueError(
-                f"Labels from row {start} are {found.classes.tolist()[:5]}, and the classes "
-                f"{classes.tolist()}: strings and numbers do not order."
-            )
-        among = np.searchsorted(classes, found.classes).clip(max=len(classes) - 1)
-        strange = classes[among] != found.classes
+        try:
+            positions, known = among(found.classes, classes)
+        except ValueError as error:
+            raise ValueError(f"{error} (labels from row {start}, and the classes)") from error
+        strange = ~known
         if strange.any():
             if self.unknown is None:
                 row = start + int(np.flatnonzero(strange[labels.codes])[0])
@@ -125,8 +132,8 @@ class Reader(ABC):
                     f"{found.classes[strange].tolist()} (the first in row {row}) not in "
                     f"{classes.tolist()}."
                 )
-            among[strange] = self.unknown
-        return Labels(among.astype(np.int32)[labels.codes])
+            positions[strange] = self.unknown
+        return Labels(positions.astype(np.int32)[labels.codes])
 
     def _by_group(self, block: Block, said: NDArray[Any]) -> Iterator[Block]:
         assert self.groups is not None
@@ -204,7 +211,8 @@ class BlockReader(Reader):
                 "An RDD holds (X, y) or (X, y, sample_weight) with the arrays of some rows; got "
                 f"{type(item).__name__} at row {start}."
             )
-        X = sp.csr_matrix(item[0]) if sp.issparse(item[0]) else np.asarray(item[0])
+        sparse = sp.issparse(item[0])
+        X = canonical(sp.csr_matrix(item[0])) if sparse else np.asarray(item[0])
         if len(X.shape) != 2:
             raise ValueError(f"X of shape {X.shape} at row {start}; expected (n, d).")
         labels, target = encode_labels(item[1])

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
+from parallel_ridge.labels import among, as_labels, is_text, union_of_labels
+
 T = TypeVar("T")
 Gather = Callable[[Callable[[], T]], list[T]]  # the verb of a backend
 Validate = Callable[[Any, Any, bool], tuple[Any, Any]]  # X, y, and whether there may be no rows
@@ -229,7 +231,7 @@ class ArraySource:
         edges: Sequence[int] | None = None,
     ) -> None:
         self.sparse = sp.issparse(X)
-        self.X = _canonical(X) if self.sparse else X
+        self.X = canonical(X) if self.sparse else X
         self.labels = labels
         self.weights = weights
         self.rows = rows
@@ -504,8 +506,38 @@ def shifted(X: Any, shift: NDArray[np.float64]) -> Any:
     return (X - step).tocsr()
 
 
-def _canonical(X: Any) -> Any:
-    """CSR with ascending indices and no repeats; the caller's matrix stays as it is."""
+def check_csr(X: Any) -> None:
+    """Raise unless the indices of a CSR matrix are those of its columns: SciPy does not look."""
+    n, d = X.shape
+    indptr, indices = X.indptr, X.indices
+    if len(indptr) != n + 1 or indptr[0] != 0 or (np.diff(indptr) < 0).any():
+        raise ValueError(
+            "X is a damaged CSR matrix: its indptr must begin with 0 and not decrease."
+        )
+    used = indptr[-1]
+    if len(indices) < used or len(X.data) < used:
+        raise ValueError(
+            f"X is a damaged CSR matrix: it has fewer than its indptr's {used} values."
+        )
+    indices = indices[:used]
+    if used and not (indices.min() >= 0 and indices.max() < d):
+        at = int(np.flatnonzero((indices < 0) | (indices >= d))[0])
+        row = int(np.searchsorted(indptr, at, side="right")) - 1
+        raise ValueError(
+            f"X is a damaged CSR matrix: row {row} has a value in column {indices[at]}, and there are "
+            f"{d} columns."
+        )
+
+
+def canonical(X: Any) -> Any:
+    """CSR with ascending indices and no repeats; the caller's matrix stays as it is.
+
+    Raises
+    ------
+    ValueError
+        See `check_csr`.
+    """
+    check_csr(X)
     if not X.has_canonical_format:
         X = X.copy()
         X.sum_duplicates()
@@ -603,7 +635,7 @@ def _encode_integers(y: NDArray[Any], classes: Any) -> tuple[Labels, Target]:
         away = y - y.dtype.type(low) if y.dtype.kind == "u" else y.astype(np.int64) - low
         offsets = away.astype(np.intp, copy=False)
         present = np.bincount(offsets, minlength=high - low + 1) > 0
-        found = np.flatnonzero(present).astype(y.dtype) + y.dtype.type(low)
+        found = (np.flatnonzero(present).astype(y.dtype) + y.dtype.type(low)).astype(y.dtype)
         codes = (np.cumsum(present, dtype=np.int32) - 1)[offsets]
     return _among(found, classes, codes)
 
@@ -612,14 +644,26 @@ def _among(found: NDArray[Any], classes: Any, codes: NDArray[Any]) -> tuple[Labe
     """Codes among `found` as codes among `classes`."""
     if classes is None:
         return Labels(codes.astype(np.int32, copy=False)), Target(found, multilabel=False)
-    classes = np.unique(np.asarray(classes))
-    unknown = np.setdiff1d(found, classes)
-    if len(unknown):
+    classes = as_labels(classes)
+    positions = places(found, classes)
+    return Labels(positions[codes]), Target(classes, multilabel=False)
+
+
+def places(found: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.int32]:
+    """Positions of labels in the classes.
+
+    Raises
+    ------
+    ValueError
+        If one is not there.
+    """
+    positions, known = among(found, classes)
+    if not known.all():
         raise ValueError(
-            f"y contains labels that are not in classes: {unknown.tolist()} not in {classes.tolist()}."
+            f"y contains labels that are not in classes: {found[~known].tolist()} not in "
+            f"{classes.tolist()}."
         )
-    among = np.searchsorted(classes, found).astype(np.int32)
-    return Labels(among[codes]), Target(classes, multilabel=False)
+    return positions.astype(np.int32)
 
 
 def check_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64] | None:
@@ -776,12 +820,11 @@ def as_shard(
         if not local.n_rows:
             local.labels = Labels(np.empty(0, np.int32), np.zeros(1, np.int64))
         return ShardSource(local, gather, rank, dtype, sparse), targets[0]
-    agree("whether labels are strings", [t.classes.dtype.kind in "OUS" for t in targets], ranks)
-    union = np.unique(np.concatenate([t.classes for t in targets]))
+    agree("whether labels are strings", [is_text(t.classes) for t in targets], ranks)
+    union = union_of_labels(*(t.classes for t in targets))
     mine = facts[rank].target
     if mine is not None and not np.array_equal(mine.classes, union):
-        position = np.searchsorted(union, mine.classes).astype(np.int32)
-        local.labels = Labels(position[local.labels.codes])
+        local.labels = Labels(places(mine.classes, union)[local.labels.codes])
     return ShardSource(local, gather, rank, dtype, sparse), Target(union, multilabel=False)
 
 

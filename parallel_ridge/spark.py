@@ -172,10 +172,18 @@ class RidgeClassifier(
                 f"Labels in {self.getLabelCol()!r} are {fitted.classes_.tolist()[:5]}; those of "
                 "pyspark.ml are numbers: index them with a StringIndexer."
             )
+        labels = fitted.classes_.astype(np.float64)
+        pairs = zip(fitted.classes_.tolist(), labels.tolist(), strict=True)
+        lost = [label for label, double in pairs if label != double]  # Python compares exactly
+        if lost:
+            raise ValueError(
+                f"Labels of pyspark.ml are doubles, which do not hold the label {lost[0]} of "
+                f"{self.getLabelCol()!r}: index them with a StringIndexer."
+            )
         content = _Content(
             np.atleast_2d(fitted.coef_),
             np.array(np.broadcast_to(fitted.intercept_, len(np.atleast_2d(fitted.coef_)))),
-            fitted.classes_.astype(np.float64),
+            labels,
         )
         return self._copyValues(RidgeClassificationModel(content))
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import uuid
+import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -16,13 +18,19 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import blas
 
 from parallel_ridge.kernels import _triangle
+from parallel_ridge.labels import among, union_of_labels
 from parallel_ridge.numerics import EPSILON, LEAST, ROUNDING
 
 if TYPE_CHECKING:
     from parallel_ridge.backends import Backend
 
 FORMAT = "parallel_ridge.SufficientStatistics"
-VERSION = 1
+VERSION = 2
+# Members of a file. Those of version 1 had text as NumPy's strings, which lose NUL at the end.
+MEMBERS = (
+    "header", "shift", "feature_sums", "triangle", "classes", "class_counts", "class_weights",
+    "class_sums", "rounding", "feature_names",
+)  # fmt: skip
 # Fields that copies share, since nothing changes them.
 SHARED = (
     "n_samples", "weight_sum", "classes", "dtype", "multilabel", "feature_names",
@@ -143,25 +151,28 @@ class SufficientStatistics:
         True
         """
         # The algebra itself needs none of these, and they need it.
-        from parallel_ridge.backends import get_backend
+        from parallel_ridge.backends import get_backend, public_call
         from parallel_ridge.backends._base import Plan
         from parallel_ridge.reductions import StatisticsReduction, fold_statistics
 
-        engine = get_backend(backend, n_jobs, X)
-        # With a shift of one's own, sums of integers are not exact: known when the rows are.
-        plan = Plan(statistics=shift is None)
-        source, target = engine.planned(plan).source(
-            X,
-            y,
-            sample_weight=sample_weight,
-            classes=classes,
-            options=lambda: {"shift": repr(None if shift is None else np.asarray(shift).tolist())},
-        )
-        reduction = StatisticsReduction.of(source, target, shift=shift)
-        if shift is None:
-            statistics, _ = fold_statistics(engine.fold, reduction, source)
-        else:
-            statistics = engine.fold(reduction, source)
+        with public_call("SufficientStatistics.from_data"):
+            engine = get_backend(backend, n_jobs, X)
+            # With a shift of one's own, sums of integers are not exact: known when the rows are.
+            plan = Plan(statistics=shift is None)
+            source, target = engine.planned(plan).source(
+                X,
+                y,
+                sample_weight=sample_weight,
+                classes=classes,
+                options=lambda: {
+                    "shift": repr(None if shift is None else np.asarray(shift).tolist())
+                },
+            )
+            reduction = StatisticsReduction.of(source, target, shift=shift)
+            if shift is None:
+                statistics, _ = fold_statistics(engine.fold, reduction, source)
+            else:
+                statistics = engine.fold(reduction, source)
         return replace(statistics, feature_names=None)  # some sources know them, and arrays do not
 
     @property
@@ -277,7 +288,9 @@ class SufficientStatistics:
         """Forget rows that were added before; a class whose last rows go, goes with them."""
         if not isinstance(other, SufficientStatistics):
             return NotImplemented
-        missing = np.setdiff1d(other.classes[other.class_counts > 0], self.classes)
+        self._union(other, "subtract")
+        theirs = other.classes[other.class_counts > 0]
+        missing = theirs[~among(theirs, self.classes)[1]]
         if len(missing):
             raise ValueError(
                 f"Cannot forget rows of classes {missing.tolist()}: these statistics hold none."
@@ -291,7 +304,7 @@ class SufficientStatistics:
             )
         if rest.multilabel:
             return rest
-        gone = np.isin(rest.classes, other.classes[other.class_counts > 0])
+        _, gone = among(rest.classes, theirs)
         return rest.select_classes(rest.classes[~gone | (rest.class_counts > 0)])
 
     @staticmethod
@@ -319,18 +332,23 @@ class SufficientStatistics:
         Raises
         ------
         ValueError
-            If a class that has rows is left out.
+            If a class that has rows is left out, or if they are not distinct and ascending.
         """
         classes = np.asarray(classes)
-        lost = np.setdiff1d(self.classes[self.class_counts > 0], classes)
+        if classes.ndim != 1 or not (len(classes) < 2 or (classes[:-1] < classes[1:]).all()):
+            raise ValueError(f"classes must be distinct and ascending; got {classes.tolist()}.")
+        if classes.dtype.kind == "f" and np.isnan(classes).any():
+            raise ValueError(f"classes must be labels; got {classes.tolist()}.")
+        mine = self.classes[self.class_counts > 0]
+        lost = mine[~among(mine, classes)[1]]
         if len(lost):
             raise ValueError(
                 f"The statistics hold rows of classes {lost.tolist()}, not in {classes.tolist()}."
             )
         if np.array_equal(classes, self.classes):
             return self
-        known = np.isin(classes, self.classes)
-        position = np.searchsorted(self.classes, classes[known])
+        positions, known = among(classes, self.classes)
+        position = positions[known]
 
         def spread(values: NDArray[Any]) -> NDArray[Any]:
             out = np.zeros((len(classes), *values.shape[1:]), dtype=values.dtype)
@@ -405,6 +423,15 @@ class SufficientStatistics:
             rounding=np.hypot(self.rounding, np.where(move, EPSILON * terms, 0.0)),
         )
 
+    def _union(self, other: SufficientStatistics, verb: str) -> NDArray[Any]:
+        try:
+            return union_of_labels(self.classes, other.classes)
+        except ValueError as error:
+            raise ValueError(
+                f"Cannot {verb} statistics with labels {self.classes.tolist()} and "
+                f"{other.classes.tolist()}: {error}"
+            ) from error
+
     def _combine(self, other: SufficientStatistics, sign: int) -> SufficientStatistics:
         verb = "merge" if sign > 0 else "subtract"
         if self.n_features != other.n_features:
@@ -425,13 +452,13 @@ class SufficientStatistics:
                 f"Cannot {verb} statistics of different features: column {first} is "
                 f"{mine[first]!r} here and {theirs[first]!r} there."
             )
-        if (self.classes.dtype.kind in "OUS") != (other.classes.dtype.kind in "OUS"):
-            raise ValueError(
-                f"Cannot {verb} statistics with labels {self.classes.tolist()} and "
-                f"{other.classes.tolist()}: strings and numbers do not order."
-            )
-        classes = np.union1d(self.classes, other.classes)
+        classes = self._union(other, verb)
         a, b = self.select_classes(classes), other.select_classes(classes)
+        if sign > 0 and a.n_samples + b.n_samples >= 2**63:
+            raise ValueError(
+                f"Cannot merge statistics of {a.n_samples} and {b.n_samples} rows: more than 2^63 cannot "
+                "be counted."
+            )
         shift = _common_shift(a, b, sign)
         a, b = (s if np.array_equal(s.shift, shift) else s.reshift(shift) for s in (a, b))
         overflows = sign > 0 and a.exact and b.exact and a.largest() + b.largest() >= 2**62
@@ -482,13 +509,12 @@ class SufficientStatistics:
             A path is replaced only once all has been written.
         """
         classes = self.classes
-        as_objects = classes.dtype == object
-        if as_objects:
-            if not all(isinstance(label, str) for label in classes):
-                raise ValueError(
-                    f"Cannot save labels that are neither numbers nor strings: {classes.tolist()}"
-                )
-            classes = classes.astype(np.str_)
+        text = classes.dtype.kind in "OU"
+        if text and not all(isinstance(label, str) for label in classes):
+            raise ValueError(
+                f"Cannot save labels that are neither numbers, strings nor dates: {classes.tolist()}"
+            )
+        names = self.feature_names
         header = {
             "format": FORMAT,
             "version": VERSION,
@@ -496,21 +522,22 @@ class SufficientStatistics:
             "weight_sum": float(self.weight_sum),
             "dtype": np.dtype(self.dtype).str,
             "multilabel": self.multilabel,
-            "labels_are_objects": as_objects,
+            "labels_are_objects": classes.dtype == object,
+            "labels": classes.tolist() if text else None,
+            "feature_names": None if names is None else [str(name) for name in names],
         }
         arrays: dict[str, Any] = {
             "header": np.frombuffer(json.dumps(header).encode(), dtype=np.uint8),
             "shift": self.shift,
             "feature_sums": self.feature_sums,
             "triangle": pack_triangle(self.gram),
-            "classes": classes,
             "class_counts": self.class_counts,
             "class_weights": self.class_weights,
             "class_sums": self.class_sums,
             "rounding": self.rounding,
         }
-        if self.feature_names is not None:
-            arrays["feature_names"] = self.feature_names.astype(np.str_)
+        if not text:
+            arrays["classes"] = classes
         if not isinstance(file, str | os.PathLike):
             np.savez(file, **arrays)
             return
@@ -539,12 +566,14 @@ class SufficientStatistics:
         """
         name = repr(os.fspath(file)) if isinstance(file, str | os.PathLike) else "the stream"
         if isinstance(file, str | os.PathLike):
-            stream: IO[bytes] = io.BytesIO(Path(file).read_bytes())
-        else:
-            stream = file
+            with open(file, "rb") as stream:
+                return SufficientStatistics._load(stream, name)
+        return SufficientStatistics._load(file, name)
+
+    @staticmethod
+    def _load(stream: IO[bytes], name: str) -> SufficientStatistics:
         try:
-            with np.load(stream, allow_pickle=False) as archive:
-                arrays = {key: archive[key] for key in archive.files}
+            arrays = _read_members(stream)
             header = json.loads(arrays.pop("header").tobytes())
             if header["format"] != FORMAT:
                 raise ValueError(f"its format is {header['format']!r}")
@@ -582,6 +611,40 @@ def _common_shift(
     if a.exact and b.exact:
         mean = np.rint(mean)
     return np.where(same | ~np.isfinite(mean), a.shift, mean)
+
+
+def _as_saved(classes: NDArray[Any], as_objects: bool) -> NDArray[Any]:
+    if as_objects:
+        return classes.astype(object)
+    return classes.astype(np.str_) if classes.dtype == object else classes
+
+
+def _check_sums(
+    arrays: dict[str, NDArray[Any]],
+    diagonal: NDArray[Any],
+    rounding: NDArray[np.float64],
+    n_samples: int,
+    weight_sum: float,
+    multilabel: bool,
+) -> None:
+    """Raise where sums contradict each other by more than rounding can make them."""
+    weights, counts = arrays["class_weights"], arrays["class_counts"]
+    slack = 1e-6 * weight_sum
+    if (weights < -slack).any() or (weights > weight_sum + slack).any():
+        raise ValueError("the weights of the classes are negative, or more than that of all rows")
+    if not multilabel and abs(weights.sum() - weight_sum) > slack:
+        raise ValueError("the weights of the classes do not add up to that of all rows")
+    exact = diagonal.dtype == np.int64
+    if exact and (weight_sum != n_samples or not np.array_equal(weights, counts)):
+        raise ValueError("the sums are of integers, and the weights are not the numbers of rows")
+    squares = diagonal.astype(np.float64)
+    if (squares < -1e3 * rounding).any():
+        raise ValueError("a sum of squares is negative")
+    # By Cauchy and Schwarz; divided, since the squares of sums may overflow.
+    sums = np.abs(arrays["feature_sums"].astype(np.float64))
+    bound = np.sqrt(np.maximum(squares, 0.0) + 1e3 * rounding) * weight_sum**0.5
+    if (sums > (1.0 + 1e-4) * bound + 1e-290).any():
+        raise ValueError("sums of a column are larger than its sum of squares allows")
 
 
 def _shortened(numbers: NDArray[Any]) -> NDArray[Any]:
@@ -652,9 +715,53 @@ def as_float(gram: NDArray[Any], overwrite: bool = False) -> NDArray[np.float64]
     return floats
 
 
+def _read_members(stream: IO[bytes]) -> dict[str, NDArray[Any]]:
+    """The arrays of a file, of the names that are expected; sizes are checked before they are read."""
+    if not stream.seekable():
+        stream = io.BytesIO(stream.read())
+    arrays = {}
+    with zipfile.ZipFile(stream) as archive:
+        names = archive.namelist()
+        for name in MEMBERS:
+            member = f"{name}.npy"
+            if names.count(member) > 1:
+                raise ValueError(f"it has two members {name!r}")
+            if member not in names:
+                continue
+            info = archive.getinfo(member)
+            if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
+                raise ValueError(f"its member {name!r} is compressed")
+            with archive.open(info) as content:
+                version = np.lib.format.read_magic(content)
+                read = {
+                    (1, 0): np.lib.format.read_array_header_1_0,
+                    (2, 0): np.lib.format.read_array_header_2_0,
+                }.get(version)
+                if read is None:
+                    raise ValueError(f"its member {name!r} has the format {version}")
+                shape, fortran, dtype = read(content)
+                n_bytes = math.prod(shape) * dtype.itemsize
+                if dtype.hasobject or content.tell() + n_bytes != info.file_size:
+                    raise ValueError(
+                        f"its member {name!r} has {info.file_size} bytes, which are no array of shape "
+                        f"{shape} and {dtype}"
+                    )
+                data = np.frombuffer(bytearray(content.read()), dtype)
+            arrays[name] = data.reshape(shape, order="F" if fortran else "C")
+    return arrays
+
+
 def _from_arrays(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> SufficientStatistics:
     """Check everything that the rest of the package takes for granted, then build."""
+    if header["version"] > 1 and header["labels"] is not None:
+        arrays["classes"] = np.array(header["labels"], dtype=object)
+    names = arrays.get("feature_names")
+    if header["version"] > 1:
+        given = header["feature_names"]
+        names = None if given is None else np.array(given, dtype=object)
     d, k = len(arrays["shift"]), len(arrays["classes"])
+    if d == 0:
+        raise ValueError("it has no features")
     expected = {
         "shift": (d,),
         "feature_sums": (d,),
@@ -681,9 +788,13 @@ def _from_arrays(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Suf
         if not np.isfinite(arrays[name]).all():
             raise ValueError(f"{name} is not finite")
     classes, counts = arrays["classes"], arrays["class_counts"]
-    if classes.dtype.kind not in "biufUS" or not (classes[:-1] < classes[1:]).all():
+    if classes.dtype.kind not in "biufOUSmM" or not (classes[:-1] < classes[1:]).all():
         raise ValueError("classes are not distinct labels in ascending order")
+    if classes.dtype.kind in "fmM" and np.isnan(classes).any():
+        raise ValueError("one of the classes is not a number, or no time")
     n_samples, weight_sum = int(header["n_samples"]), float(header["weight_sum"])
+    if not 0 <= n_samples < 2**63:
+        raise ValueError(f"there cannot be {n_samples} rows")
     if (counts < 0).any() or not (counts <= n_samples).all() or not 0 <= weight_sum < np.inf:
         raise ValueError("the numbers of rows and the sums of weights contradict each other")
     if not header["multilabel"] and counts.sum() != n_samples:
@@ -691,7 +802,6 @@ def _from_arrays(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Suf
     dtype = np.dtype(header["dtype"])
     if dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise ValueError(f"coefficients cannot be {dtype}")
-    names = arrays.get("feature_names")
     if names is not None and names.shape != (d,):
         raise ValueError(f"feature_names has shape {names.shape}; expected {(d,)}")
     gram = unpack_triangle(arrays["triangle"], d)
@@ -700,13 +810,18 @@ def _from_arrays(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Suf
         rounding = np.zeros(d)
         if totals == np.float64:
             rounding = fold_rounding(gram, arrays["class_sums"], n_samples, dtype)
+    elif rounding.shape != (d,) or rounding.dtype != np.float64 or not (rounding >= 0.0).all():
+        raise ValueError("the rounding errors are not positive numbers, one for each feature")
+    _check_sums(
+        arrays, gram.diagonal(), np.abs(rounding), n_samples, weight_sum, header["multilabel"]
+    )
     return SufficientStatistics(
         n_samples=n_samples,
         weight_sum=weight_sum,
         shift=arrays["shift"],
         feature_sums=arrays["feature_sums"],
         gram=gram,
-        classes=classes.astype(object) if header["labels_are_objects"] else classes,
+        classes=_as_saved(classes, header["labels_are_objects"]),
         class_counts=counts,
         class_weights=arrays["class_weights"],
         class_sums=arrays["class_sums"],

@@ -4,11 +4,13 @@ import copy
 import io
 import itertools
 import json
+import operator
 import os
 import pickle
 import re
 import stat
 import sys
+import tracemalloc
 import zipfile
 from dataclasses import fields, replace
 
@@ -574,6 +576,12 @@ def test_merging_unites_the_classes(kind):
 # ------------------------------------------------------------------------------------------------
 
 
+def _difference():
+    """Sums that are nothing but rounding."""
+    table = make_table(30, d=4)
+    return of(table) + of(table[:7]) - of(table[:29])
+
+
 def named(statistics, names):
     return replace(statistics, feature_names=np.array(names, dtype=object))
 
@@ -689,6 +697,13 @@ SAVED = {
     "booleans": lambda: labelled([False, True]),
     "floats": lambda: labelled([-1.0, 0.0, 2.0]),
     "uint64": lambda: labelled([1, 2**64 - 1], np.uint64),
+    "NUL at the end": lambda: named(
+        labelled(["a", "a\0", "a\0\0"], object), ["x", "x\0", "", "\0"]
+    ),
+    "dates": lambda: labelled(["2017-05-01", "2026-11-26"], "M8[D]"),
+    "durations": lambda: labelled([1, 60], "m8[s]"),
+    "one column": lambda: of(make_table(9, d=1)),
+    "difference": lambda: _difference(),
 }
 
 
@@ -759,7 +774,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
         patch.setattr(np, "savez", full_disk)
         with pytest.raises(OSError, match="No space left"):
             of(make_table(20)).save(path)
-    with pytest.raises(ValueError, match="neither numbers nor strings"):
+    with pytest.raises(ValueError, match="neither numbers, strings nor dates"):
         replace(old, classes=np.array([None, 1, 2, 3], dtype=object)).save(path)
     assert SufficientStatistics.load(path) == old
     assert os.listdir(tmp_path) == ["statistics.npz"]
@@ -824,7 +839,7 @@ def test_a_crafted_file_without_changes_loads():
 
 UNLIKE = {
     "other format": ({"format": "something else"}, {}, "format is 'something else'"),
-    "newer version": ({"version": 2}, {}, "version 2 is newer than 1"),
+    "newer version": ({"version": 3}, {}, "version 3 is newer than 2"),
     "text version": ({"version": "1"}, {}, ""),
     "other dtype": ({"dtype": "<i4"}, {}, "coefficients cannot be int32"),
     "object dtype": ({"dtype": "|O"}, {}, "coefficients cannot be object"),
@@ -852,7 +867,35 @@ UNLIKE = {
     "other counts": ({}, {"class_counts": np.array([1, 1, 1])}, ""),
     "classes descending": ({}, {"classes": np.array([2, 1, 0])}, "classes"),
     "classes repeated": ({}, {"classes": np.array([0, 1, 1])}, "classes"),
-    "feature names": ({}, {"feature_names": np.array(["a"])}, "feature_names has shape"),
+    "feature names": ({"feature_names": ["a"]}, {}, "feature_names has shape"),
+    "no features": (
+        {},
+        {
+            **{name: np.zeros(0) for name in ("shift", "rounding")},
+            **{name: np.zeros(0, np.int64) for name in ("feature_sums", "triangle")},
+            "class_sums": np.zeros((3, 0), np.int64),
+        },
+        "no features",
+    ),
+    "more rows than can be": ({"n_samples": 10**30}, {}, "cannot be 10+ rows"),
+    "negative squares": ({}, {"triangle": np.array([-1, 0, 1])}, "sum of squares is negative"),
+    "sums beyond squares": ({}, {"feature_sums": np.array([10**6, 0])}, "sums of a column"),
+    "negative weights": (
+        {},
+        {"class_weights": np.array([12.0, -4.0, 1.0])},
+        "weights of the classes",
+    ),
+    "other weights": ({}, {"class_weights": np.ones(3)}, "do not add up"),
+    "weighted integers": (
+        {"weight_sum": 18.0},
+        {"class_weights": 2.0 * np.bincount(make_table(9, d=2, dtype="uint8", n_classes=3).y)},
+        "not the numbers of rows",
+    ),
+    "endless weights": ({"weight_sum": 1e308}, {}, "do not add up"),
+    "negative rounding": ({}, {"rounding": np.full(2, -1.0)}, "rounding"),
+    "short rounding": ({}, {"rounding": np.zeros(1)}, "rounding"),
+    "no label": ({}, {"classes": np.array([0.0, 1.0, np.nan])}, "classes"),
+    "no time": ({}, {"classes": np.array([1, 2, "NaT"], "M8[D]")}, "classes"),
     "not finite": ({}, {"class_weights": np.array([1, np.nan, 1])}, "class_weights is not finite"),
 }
 
@@ -913,7 +956,58 @@ class MakesFolder:
         return os.mkdir, (str(self.path),)
 
 
-@pytest.mark.parametrize("entry", ["header", "classes", "feature_names", "anything"])
+def test_an_unknown_member_is_not_read():
+    stream = io.BytesIO(crafted())
+    with zipfile.ZipFile(stream, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("anything.npy", npy_header(f"({2**25},)") + bytes(2**28))
+    assert len(stream.getvalue()) < 2**20
+    tracemalloc.start()
+    assert parse(stream.getvalue()) == three_classes()
+    assert tracemalloc.get_traced_memory()[1] < 2**23
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("member", ["triangle", "header", "classes"])
+def test_a_compressed_or_doubled_member_is_refused(member, tmp_path):
+    with zipfile.ZipFile(io.BytesIO(crafted())) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    for number, kind in enumerate((zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED)):
+        path = tmp_path / f"{number}.npz"
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in entries.items():
+                own = kind if name == f"{member}.npy" else zipfile.ZIP_STORED
+                archive.writestr(name, content, own)
+            if kind == zipfile.ZIP_STORED:
+                with pytest.warns(UserWarning, match="Duplicate name"):
+                    archive.writestr(f"{member}.npy", entries[f"{member}.npy"])
+        with not_loaded(path) as caught:
+            SufficientStatistics.load(path)
+        assert re.search(f"{member}.* is compressed|two members .*{member}", str(caught.value))
+
+
+@pytest.mark.parametrize("names", [None, ["a", "b"]])
+@pytest.mark.parametrize("labels", [[0, 1, 2], ["a", "b", "c"]])
+def test_files_of_the_first_version_load(labels, names, tmp_path):
+    table = make_table(300, d=2, n_classes=3)
+    y = np.array(labels)[table.y]
+    statistics = SufficientStatistics.from_data(table.X, y)
+    if names:
+        statistics = named(statistics, names)
+    header = {
+        "format": "parallel_ridge.SufficientStatistics", "version": 1, "n_samples": 300,
+        "weight_sum": 300.0, "dtype": "<f8", "multilabel": False, "labels_are_objects": False,
+    }  # fmt: skip
+    arrays = ["shift", "feature_sums", "classes", "class_counts", "class_weights", "class_sums"]
+    entries = {name: getattr(statistics, name) for name in arrays}
+    entries["triangle"] = statistics.gram[np.triu_indices(2)]
+    if names:
+        entries["feature_names"] = np.array(names)
+    path = tmp_path / "first.npz"
+    np.savez(path, header=np.frombuffer(json.dumps(header).encode(), np.uint8), **entries)
+    assert SufficientStatistics.load(path) == statistics
+
+
+@pytest.mark.parametrize("entry", ["header", "classes", "feature_names"])
 def test_nothing_in_a_file_is_executed(entry, tmp_path):
     trap = np.array([MakesFolder(tmp_path / "executed")] * 3, dtype=object)
     path = tmp_path / "trap.npz"
@@ -1047,3 +1141,61 @@ def test_triangles_scale_to_a_unit_diagonal():
         _triangle.scale(A, factors, out, norm)
         assert_allclose(out, np.triu(whole), rtol=1e-14, atol=1e-15)
         assert_allclose(norm, np.abs(whole).sum(axis=0), rtol=1e-14)
+
+
+# ------------------------------------------------------------------------------------------------
+# Labels of several origins
+# ------------------------------------------------------------------------------------------------
+
+LARGE = [2**60, 2**60 + 1, 2**60 + 2]
+
+
+@pytest.mark.parametrize("operation", [operator.add, operator.sub])
+def test_labels_beyond_float64_stay_apart(operation):
+    table = make_table(60, n_classes=3)
+    y = np.array(LARGE)[table.y]
+    signed, unsigned = (of(Table(table.X, y.astype(kind))) for kind in ("i8", "u8"))
+    counts = np.bincount(table.y)
+    found = (
+        operation(signed + unsigned, unsigned) if operation is operator.sub else signed + unsigned
+    )
+    assert found.classes.tolist() == LARGE
+    assert_array_equal(found.class_counts, counts * (2 if operation is operator.add else 1))
+    assert_array_equal(signed.select_classes(np.array(LARGE, "u8")).class_counts, counts)
+
+
+def test_labels_that_no_dtype_holds_are_refused():
+    parts = [
+        of(Table(np.ones((2, 1)), np.array(labels, kind)))
+        for labels, kind in (
+            ([-1, 0], "i8"),
+            ([0, 2**64 - 1], "u8"),
+            ([0.0, 1.0], "f8"),
+            (LARGE[:2], "i8"),
+        )
+    ]
+    with pytest.raises(
+        ValueError, match="Labels from -1 to 18446744073709551615 have no integer dtype"
+    ):
+        parts[0] + parts[1]
+    with pytest.raises(ValueError, match="does not hold the label 1152921504606846977"):
+        parts[2] + parts[3]
+    assert (parts[0] + parts[2]).classes.tolist() == [-1.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [[1, 0], [0, 0, 1], [0.0, 1.0, np.nan], [[0, 1]]],
+    ids=["order", "twice", "nan", "2d"],
+)
+def test_classes_to_select_are_distinct_and_ascend(classes):
+    with pytest.raises(ValueError, match="classes must be"):
+        of(make_table(20, n_classes=2)).select_classes(classes)
+
+
+def test_more_rows_than_can_be_counted_are_refused():
+    statistics = of(make_table(4, n_classes=1))
+    many = replace(statistics, n_samples=2**62, class_counts=np.array([2**62]))
+    assert (many + statistics).n_samples == 2**62 + 4
+    with pytest.raises(ValueError, match="more than 2\\^63"):
+        many + many

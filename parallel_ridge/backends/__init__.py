@@ -12,7 +12,14 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Any
 
-from parallel_ridge.backends._base import Backend, BackendUnavailable, Plan, fold_blocks
+from parallel_ridge.backends._base import (
+    Backend,
+    BackendUnavailable,
+    Plan,
+    fold_blocks,
+    named_call,
+    public_call,
+)
 
 __all__ = [
     "Backend",
@@ -20,6 +27,8 @@ __all__ = [
     "Plan",
     "fold_blocks",
     "get_backend",
+    "named_call",
+    "public_call",
     "register_backend",
 ]
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import wraps
 from itertools import chain, islice
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, ParamSpec, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +22,7 @@ A = TypeVar("A")
 V = TypeVar("V", bound=Value)
 T = TypeVar("T")
 S = TypeVar("S")
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,36 @@ class Plan:
     near: NDArray[np.float64] | None = None
     cv: Any = None
     groups: Any = None
+
+
+_call: ContextVar[str] = ContextVar("call", default="")
+
+
+@contextmanager
+def public_call(name: str) -> Iterator[None]:
+    """Name the public call that is made, for processes to compare; an inner one is part of the outer."""
+    token = None if _call.get() else _call.set(name)
+    try:
+        yield
+    finally:
+        if token is not None:
+            _call.reset(token)
+
+
+def named_call(function: Callable[P, T]) -> Callable[P, T]:
+    """A function that is a public call."""
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        with public_call(function.__qualname__):
+            return function(*args, **kwargs)
+
+    return call
+
+
+def current_call() -> str:
+    """The public call that is being made in this thread; empty if there is none."""
+    return _call.get()
 
 
 class BackendUnavailable(ImportError):

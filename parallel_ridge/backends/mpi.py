@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from parallel_ridge.backends._base import Backend, BackendUnavailable, V
+from parallel_ridge.backends._base import Backend, BackendUnavailable, V, current_call
 from parallel_ridge.backends.openmp import OpenMPBackend, default_threads
 from parallel_ridge.reductions import (
     Reduction,
@@ -215,7 +215,8 @@ class MPIBackend(Backend):
         except BaseException as error:
             failure = _named(error, rank, size)
             content = _pickled(failure, rank)
-        head = f"{int(failure is not None)}{call}\n".encode()
+        # Ranks that make different public calls meet in the same exchange, and so tell each other.
+        head = f"{int(failure is not None)}{' '.join([current_call(), call]).strip()}\n".encode()
         messages = [_opened(message) for message in self._exchange(comm, head + content)]
         failed = [i for i, (head, _) in enumerate(messages) if head[0] == "1"]
         if failed:
@@ -226,8 +227,8 @@ class MPIBackend(Backend):
         calls = [head[1:] for head, _ in messages]
         if len(set(calls)) > 1:
             raise RuntimeError(
-                f"Ranks make different calls: {calls}, in order of rank. Every rank must call fit, "
-                "partial_fit and score alike, also ranks without rows."
+                f"Ranks make different calls: {calls}, in order of rank. Every rank must make the same "
+                "calls in the same order, such as fit and score, also ranks without rows."
             )
         return [
             mine if i == rank else pickle.loads(content) for i, (_, content) in enumerate(messages)
@@ -331,7 +332,7 @@ def _fair_threads(comm: Any, MPI: Any) -> int:
 
 def _opened(message: memoryview) -> tuple[str, memoryview]:
     """The line in front, and what it is of."""
-    end = bytes(message[:80]).index(b"\n")
+    end = bytes(message[:200]).index(b"\n")
     return bytes(message[:end]).decode(), message[end + 1 :]
 
 

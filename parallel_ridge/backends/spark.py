@@ -36,9 +36,10 @@ from parallel_ridge.frames import (
     read_frame,
     read_rdd,
 )
+from parallel_ridge.labels import as_labels
 from parallel_ridge.partitions import BatchReader, BlockReader, Groups, PartitionSource, Reader
 from parallel_ridge.reductions import Reduction, RowsReduction, complete
-from parallel_ridge.sources import Block, Source, Target, Validate, check_rows
+from parallel_ridge.sources import Block, Source, Target, Validate, check_rows, places
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -265,13 +266,8 @@ class SparkBackend(Backend):
             raise ValueError("There are no rows: the DataFrame or RDD is empty.")
         target = survey.target
         if classes is not None:
-            target = Target(np.unique(np.asarray(classes)), target.multilabel)
-            unknown = np.setdiff1d(survey.target.classes, target.classes)
-            if len(unknown):
-                raise ValueError(
-                    f"y contains labels that are not in classes: {unknown.tolist()} not in "
-                    f"{target.classes.tolist()}."
-                )
+            target = Target(as_labels(classes), target.multilabel)
+            places(survey.target.classes, target.classes)
         # What the estimator checks of arrays, of one row like these.
         row: Any = np.zeros((1, survey.n_features))
         if of_columns:

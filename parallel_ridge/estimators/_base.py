@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable
+from functools import partial, wraps
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,7 +18,7 @@ from sklearn.utils import check_consistent_length, compute_class_weight
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from parallel_ridge import solvers
-from parallel_ridge.backends import Backend, Plan, get_backend
+from parallel_ridge.backends import Backend, Plan, get_backend, public_call
 from parallel_ridge.backends.openmp import OpenMPBackend, blas_threads
 from parallel_ridge.caching import check_memory, fold_cached
 from parallel_ridge.frames import is_spark
@@ -38,7 +38,7 @@ from parallel_ridge.solvers import (
     Weights,
     warn_caller,
 )
-from parallel_ridge.sources import Block, Labels, Source, Target, take_rows
+from parallel_ridge.sources import Block, Labels, Source, Target, check_csr, take_rows
 from parallel_ridge.statistics import SufficientStatistics
 
 STATISTICS_SOLVERS = ("auto", "cholesky", "eigen")
@@ -172,7 +172,8 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
             right = accuracy_score(y, self.predict(X), **options)
             return right, accuracy_score(y, y, **options)
 
-        parts = get_backend(self.backend, self.n_jobs, X).gather(here)
+        with public_call(f"{type(self).__name__}.score"):
+            parts = get_backend(self.backend, self.n_jobs, X).gather(here)
         right, total = (sum(numbers) for numbers in zip(*parts, strict=True))
         if not total:
             raise ValueError("There are no rows with a positive weight to score: 0 sample(s).")
@@ -497,6 +498,8 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         check_shape(X)
         X = validate_data(self, X, reset=False, accept_sparse="csr", ensure_all_finite=False)
+        if not isinstance(X, np.ndarray):
+            check_csr(X)
         coef = np.atleast_2d(self.coef_).T
 
         def of_part(start: int) -> NDArray[Any]:
@@ -605,19 +608,28 @@ def _is_empty(rows: Any) -> bool:
     return (shape[0] if shape else len(rows) if hasattr(rows, "__len__") else 1) == 0
 
 
-@contextmanager
-def unchanged_on_error(estimator: BaseEstimator) -> Iterator[None]:
-    """Put all attributes back if the body raises, KeyboardInterrupt included.
+E = TypeVar("E", bound=BaseEstimator)
+A = ParamSpec("A")
 
-    Fitted attributes are replaced, never changed in place, so their references are enough.
+
+def fits_whole(method: Callable[Concatenate[E, A], E]) -> Callable[Concatenate[E, A], E]:
+    """A method that fits, run on a twin whose attributes replace the estimator's at the end, all at once.
+
+    If it raises, KeyboardInterrupt included, the estimator stays as it was; and of several threads that
+    fit one estimator, the last one wins, whole. Fitted attributes are replaced, never changed in place,
+    so that the twin may share them.
     """
-    before = dict(vars(estimator))
-    try:
-        yield
-    except BaseException:
-        vars(estimator).clear()
-        vars(estimator).update(before)
-        raise
+
+    @wraps(method)
+    def fit(self: E, /, *args: A.args, **kwargs: A.kwargs) -> E:
+        twin = copy.copy(self)
+        with public_call(f"{type(self).__name__}.{method.__name__}"):
+            method(twin, *args, **kwargs)
+        given = {name: vars(self)[name] for name in self._get_param_names() if name in vars(self)}
+        self.__dict__ = vars(twin) | given
+        return self
+
+    return fit
 
 
 def forget_fit(estimator: BaseEstimator) -> None:

@@ -7,7 +7,6 @@ import zlib
 from collections.abc import Callable
 from typing import Any, Self
 
-import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.metaestimators import available_if
 
@@ -21,9 +20,10 @@ from parallel_ridge.estimators._base import (
     check_alpha,
     check_choice,
     class_weights,
+    fits_whole,
     forget_fit,
-    unchanged_on_error,
 )
+from parallel_ridge.labels import among, as_labels
 from parallel_ridge.reductions import coefficient_dtype, fold_statistics
 from parallel_ridge.solvers import warn_caller
 from parallel_ridge.sources import Source, Target, agree
@@ -164,6 +164,7 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
         self.store_statistics = store_statistics
         self.verbose = verbose
 
+    @fits_whole
     def fit(
         self, X: ArrayLike, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None
     ) -> Self:
@@ -190,24 +191,22 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
             For bad input or options; the message holds the offending value and where it stands.
             The estimator stays as it was before the call.
         """
-        with unchanged_on_error(self):
-            backend = get_backend(self.backend, self.n_jobs, X)
-            backend.gather(self._check_options)
-            forget_fit(self)
-            plan = Plan(self._unweighted_statistics(), self._centred())
-            source, target = self._read_to_fit(backend, X, y, sample_weight, plan)
-            source = source.reweighted(class_weights(self.class_weight, target, source))
-            self.classes_ = target.classes
-            start = time.perf_counter()
-            with blas_threads(backend.solve_threads()):
-                solution, self.solver_ = self._solve(
-                    backend, source, target, self.alpha, self.solver
-                )
-            self._say(f"{source.n_rows} rows solved by {self.solver_}", start)
-            self._set_weights(solution, coefficient_dtype(source.dtype), target.multilabel)
+        backend = get_backend(self.backend, self.n_jobs, X)
+        backend.gather(self._check_options)
+        forget_fit(self)
+        plan = Plan(self._unweighted_statistics(), self._centred())
+        source, target = self._read_to_fit(backend, X, y, sample_weight, plan)
+        source = source.reweighted(class_weights(self.class_weight, target, source))
+        self.classes_ = target.classes
+        start = time.perf_counter()
+        with blas_threads(backend.solve_threads()):
+            solution, self.solver_ = self._solve(backend, source, target, self.alpha, self.solver)
+        self._say(f"{source.n_rows} rows solved by {self.solver_}", start)
+        self._set_weights(solution, coefficient_dtype(source.dtype), target.multilabel)
         return self
 
     @available_if(_statistics_suffice)
+    @fits_whole
     def partial_fit(
         self,
         X: ArrayLike,
@@ -242,43 +241,43 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
             As :meth:`fit`; also for ``class_weight="balanced"``, which later rows would change.
             The estimator, statistics included, stays as it was before the call.
         """
-        with unchanged_on_error(self):
-            backend = get_backend(self.backend, self.n_jobs, X)
-            before = getattr(self, "statistics_", None)
-            found = backend.gather(lambda: self._check_batch(classes))
-            agree("classes", [None if some is None else some.tolist() for some in found])
-            declared = found[0]
-            if before is None and hasattr(self, "coef_"):
-                warn_caller(
-                    "The earlier fit kept no statistics, so partial_fit starts anew from these rows "
-                    "alone: to go on from a fit, set store_statistics=True before it.",
-                    UserWarning,
-                )
-            near = None if before is None or before.exact else before.shift
-            seen = None
-            if before is not None:
-                shift_key = zlib.crc32(before.shift.tobytes())
-                seen = (before.n_samples, before.classes.tolist(), shift_key)
-            source, target = self._read(
-                backend,
-                X,
-                y,
-                sample_weight,
-                reset=before is None,
-                classes=declared,
-                state=seen,
-                plan=Plan(self._unweighted_statistics(), self._centred(), near=near),
+        backend = get_backend(self.backend, self.n_jobs, X)
+        before = getattr(self, "statistics_", None)
+        found = backend.gather(lambda: self._check_batch(classes))
+        agree("classes", [None if some is None else some.tolist() for some in found])
+        declared = found[0]
+        if before is None and hasattr(self, "coef_"):
+            warn_caller(
+                "The earlier fit kept no statistics, so partial_fit starts anew from these rows "
+                "alone: to go on from a fit, set store_statistics=True before it.",
+                UserWarning,
             )
-            class_weight = self._batch_weight(source, target)
-            source = source.reweighted(class_weights(class_weight, target, source))
-            statistics, _ = fold_statistics(
-                backend.fold, self._reduction(source, target, near=near), source
-            )
-            self._declared_classes = declared
-            statistics = statistics if before is None else before + statistics
-            self._fit_statistics(statistics, keep=True, mapping=backend.map)
+        near = None if before is None or before.exact else before.shift
+        seen = None
+        if before is not None:
+            shift_key = zlib.crc32(before.shift.tobytes())
+            seen = (before.n_samples, before.classes.tolist(), shift_key)
+        source, target = self._read(
+            backend,
+            X,
+            y,
+            sample_weight,
+            reset=before is None,
+            classes=declared,
+            state=seen,
+            plan=Plan(self._unweighted_statistics(), self._centred(), near=near),
+        )
+        class_weight = self._batch_weight(source, target)
+        source = source.reweighted(class_weights(class_weight, target, source))
+        statistics, _ = fold_statistics(
+            backend.fold, self._reduction(source, target, near=near), source
+        )
+        self._declared_classes = declared
+        statistics = statistics if before is None else before + statistics
+        self._fit_statistics(statistics, keep=True, mapping=backend.map)
         return self
 
+    @fits_whole
     def fit_statistics(self, statistics: SufficientStatistics) -> Self:
         """Fit to sufficient statistics, with no rows.
 
@@ -298,27 +297,26 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
             If ``class_weight`` is set (weights are part of the statistics), or if the solver needs
             rows.
         """
-        with unchanged_on_error(self):
-            self._check_options()
-            if not isinstance(statistics, SufficientStatistics):
-                raise TypeError(
-                    f"statistics must be SufficientStatistics; got {type(statistics).__name__}."
-                )
-            if self.class_weight is not None:
-                raise ValueError(
-                    f"class_weight={self.class_weight!r} has no effect on statistics: weights go into "
-                    "their sums. Pass sample_weight to SufficientStatistics.from_data."
-                )
-            if self.solver not in STATISTICS_SOLVERS:
-                raise ValueError(
-                    f"solver={self.solver!r} needs rows; with statistics choose one of "
-                    f"{STATISTICS_SOLVERS}."
-                )
-            forget_fit(self)
-            self.n_features_in_ = statistics.n_features
-            if statistics.feature_names is not None:
-                self.feature_names_in_ = statistics.feature_names
-            self._fit_statistics(statistics, keep=self.store_statistics)
+        self._check_options()
+        if not isinstance(statistics, SufficientStatistics):
+            raise TypeError(
+                f"statistics must be SufficientStatistics; got {type(statistics).__name__}."
+            )
+        if self.class_weight is not None:
+            raise ValueError(
+                f"class_weight={self.class_weight!r} has no effect on statistics: weights go into "
+                "their sums. Pass sample_weight to SufficientStatistics.from_data."
+            )
+        if self.solver not in STATISTICS_SOLVERS:
+            raise ValueError(
+                f"solver={self.solver!r} needs rows; with statistics choose one of "
+                f"{STATISTICS_SOLVERS}."
+            )
+        forget_fit(self)
+        self.n_features_in_ = statistics.n_features
+        if statistics.feature_names is not None:
+            self.feature_names_in_ = statistics.feature_names
+        self._fit_statistics(statistics, keep=self.store_statistics)
         return self
 
     def _check_options(self) -> None:
@@ -337,9 +335,9 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
         declared = getattr(self, "_declared_classes", None)
         if classes is None:
             return declared
-        given = np.unique(np.asarray(classes))
+        given = as_labels(classes)
         known = self.classes_ if hasattr(self, "statistics_") else declared
-        if known is not None and not np.array_equal(given, known):
+        if known is not None and not (len(given) == len(known) and among(given, known)[1].all()):
             raise ValueError(
                 f"classes={given.tolist()} differ from those of earlier calls, {known.tolist()}."
             )

@@ -19,8 +19,8 @@ from parallel_ridge.estimators._base import (
     check_alpha,
     check_flag,
     class_weights,
+    fits_whole,
     forget_fit,
-    unchanged_on_error,
 )
 from parallel_ridge.frames import is_spark
 from parallel_ridge.model_selection import (
@@ -195,6 +195,7 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
         self.store_cv_results = store_cv_results
         self.probability = probability
 
+    @fits_whole
     def fit(
         self,
         X: ArrayLike,
@@ -227,83 +228,82 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
             every penalty. The estimator stays as it was before the call. An error of the scorer
             goes through, with the penalty and the split added to its message.
         """
-        with unchanged_on_error(self):
-            backend = get_backend(self.backend, self.n_jobs, X)
-            alphas = backend.gather(self._check_alphas)[0]
-            forget_fit(self)
-            plan = Plan(
-                statistics=self.class_weight is None,
-                centre=self._centred(),
-                double=self.cv is None,
-                cv=self.cv,
-                groups=groups,
+        backend = get_backend(self.backend, self.n_jobs, X)
+        alphas = backend.gather(self._check_alphas)[0]
+        forget_fit(self)
+        plan = Plan(
+            statistics=self.class_weight is None,
+            centre=self._centred(),
+            double=self.cv is None,
+            cv=self.cv,
+            groups=groups,
+        )
+        source, target = self._read_to_fit(backend, X, y, sample_weight, plan)
+        scoring = Scoring.of(
+            self.scoring,
+            self,
+            leave_one_out=self.cv is None,
+            multilabel=target.multilabel,
+            probability=self.probability,
+        )
+        if source.weighted and not scoring.weighted:
+            warn_caller(
+                f"scoring={scoring.name} takes no sample_weight: all rows count alike in it.",
+                UserWarning,
             )
-            source, target = self._read_to_fit(backend, X, y, sample_weight, plan)
-            scoring = Scoring.of(
-                self.scoring,
-                self,
-                leave_one_out=self.cv is None,
-                multilabel=target.multilabel,
-                probability=self.probability,
+        self.classes_ = target.classes
+        weighted = source.reweighted(class_weights(self.class_weight, target, source))
+        most = source.n_features if source.stays else min(source.n_rows, source.n_features)
+        if most > LARGEST_SYSTEM:
+            raise ValueError(
+                f"A search needs matrices of {source.n_features} x {source.n_features} numbers, "
+                f"or of {source.n_rows} x {source.n_rows}, and at most {LARGEST_SYSTEM} are "
+                "supported. Reduce the features, or search with GridSearchCV over "
+                "ParallelRidgeClassifier(solver='cg')."
             )
-            if source.weighted and not scoring.weighted:
-                warn_caller(
-                    f"scoring={scoring.name} takes no sample_weight: all rows count alike in it.",
-                    UserWarning,
-                )
-            self.classes_ = target.classes
-            weighted = source.reweighted(class_weights(self.class_weight, target, source))
-            most = source.n_features if source.stays else min(source.n_rows, source.n_features)
-            if most > LARGEST_SYSTEM:
-                raise ValueError(
-                    f"A search needs matrices of {source.n_features} x {source.n_features} numbers, "
-                    f"or of {source.n_rows} x {source.n_rows}, and at most {LARGEST_SYSTEM} are "
-                    "supported. Reduce the features, or search with GridSearchCV over "
-                    "ParallelRidgeClassifier(solver='cg')."
-                )
-            reduction = self._reduction(
-                weighted,
-                target,
-                # Leverages close to 1 show what float32 products have lost.
-                double=self.cv is None,
-                weighted=source.weighted or isinstance(self.class_weight, str),
+        reduction = self._reduction(
+            weighted,
+            target,
+            # Leverages close to 1 show what float32 products have lost.
+            double=self.cv is None,
+            weighted=source.weighted or isinstance(self.class_weight, str),
+        )
+        searcher = Searcher(
+            backend=backend,
+            statistics=lambda some, n_groups=0: self._statistics(
+                backend, some, reduction, n_groups
+            ),
+            source=weighted,
+            scored=source,
+            target=target,
+            alphas=alphas,
+            problem=self._problem(),
+            scoring=scoring,
+            progress=self._progress,
+        )
+        with blas_threads(backend.solve_threads()):
+            search = self._search(searcher, y, groups)
+            self._keep(search)
+            start = time.perf_counter()
+            weights, self.solver_ = self._solve(
+                backend, weighted, target, self.alpha_, "auto", search.total
             )
-            searcher = Searcher(
-                backend=backend,
-                statistics=lambda some, n_groups=0: self._statistics(
-                    backend, some, reduction, n_groups
-                ),
-                source=weighted,
-                scored=source,
-                target=target,
-                alphas=alphas,
-                problem=self._problem(),
-                scoring=scoring,
-                progress=self._progress,
+        self._say(f"fitted alpha={self.alpha_:g} by {self.solver_}", start)
+        self._set_weights(weights, coefficient_dtype(source.dtype), target.multilabel)
+        if len(alphas) > 1 and self.alpha_ in (min(alphas), max(alphas)):
+            end, further = (
+                ("smallest", "smaller")
+                if self.alpha_ == min(alphas)
+                else (
+                    "largest",
+                    "larger",
+                )
             )
-            with blas_threads(backend.solve_threads()):
-                search = self._search(searcher, y, groups)
-                self._keep(search)
-                start = time.perf_counter()
-                weights, self.solver_ = self._solve(
-                    backend, weighted, target, self.alpha_, "auto", search.total
-                )
-            self._say(f"fitted alpha={self.alpha_:g} by {self.solver_}", start)
-            self._set_weights(weights, coefficient_dtype(source.dtype), target.multilabel)
-            if len(alphas) > 1 and self.alpha_ in (min(alphas), max(alphas)):
-                end, further = (
-                    ("smallest", "smaller")
-                    if self.alpha_ == min(alphas)
-                    else (
-                        "largest",
-                        "larger",
-                    )
-                )
-                warn_caller(
-                    f"The best alpha, {self.alpha_:g}, is the {end} of those tried: a {further} one "
-                    "may be better. Extend alphas.",
-                    UserWarning,
-                )
+            warn_caller(
+                f"The best alpha, {self.alpha_:g}, is the {end} of those tried: a {further} one "
+                "may be better. Extend alphas.",
+                UserWarning,
+            )
         return self
 
     @available_if(_has_probabilities)

@@ -27,6 +27,7 @@ cdef extern from "fold.h" nogil:
         int *piece_rows
 
     int LONGER(ptrdiff_t)
+    const int MAX_LANES
     size_t fold_workspace(const fold_level *, fold_kind, ptrdiff_t, int, int)
     const fold_level *const *fold_levels()
     int fold_max_threads()

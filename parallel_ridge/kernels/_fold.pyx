@@ -1,7 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
 """The doorway to the C kernels: typed views in, the GIL released around each call.
 
-Callers (`parallel_ridge.reductions`) have checked shapes and ranges; nothing is checked again here.
+Shapes and bounds are checked here, so that no call of these functions reads or writes memory of others.
 """
 
 import os
@@ -70,15 +70,86 @@ cdef fold_kind _kind(row_is_float, row_is_double, row_is_unsigned, total_is_doub
     return FOLD_U8 if row_is_unsigned else FOLD_I8
 
 
-cdef int _set_lanes(fold_totals *totals, list grams, total[:, :, ::1] class_sums) except -1:
+cdef int _set_lanes(
+    fold_totals *totals, list grams, total[:, :, ::1] class_sums, Py_ssize_t n_columns
+) except -1:
     cdef total[:, ::1] gram
+    if not 1 <= len(grams) <= MAX_LANES or class_sums.shape[0] < len(grams) or class_sums.shape[1] < 1:
+        raise ValueError(
+            f"{len(grams)} Gram matrices and class sums of {class_sums.shape[0]} lanes and {class_sums.shape[1]} "
+            f"classes; expected 1 to {MAX_LANES}, and as many lanes at least."
+        )
+    if class_sums.shape[2] != n_columns:
+        raise ValueError(f"class_sums are of {class_sums.shape[2]} columns; expected {n_columns}.")
     totals.n_lanes = <int> len(grams)
     totals.n_classes = class_sums.shape[1]
     totals.class_sums = <void *> &class_sums[0, 0, 0]
     cdef int lane
     for lane in range(totals.n_lanes):
         gram = grams[lane]
+        if gram.shape[0] != n_columns or gram.shape[1] != n_columns:
+            raise ValueError(f"Gram matrix {lane} is not {n_columns} x {n_columns}.")
         totals.gram[lane] = <void *> &gram[0, 0]
+
+
+cdef int _check_rows(
+    Py_ssize_t n_rows,
+    Py_ssize_t n_classes,
+    const double[::1] weights,
+    const int32_t[::1] labels,
+    const int64_t[::1] label_ptr,
+    int n_threads,
+) except -1:
+    """Weights and labels for each row, and labels that are classes."""
+    cdef Py_ssize_t i, n_labels = labels.shape[0]
+    cdef int32_t low = 0, high = 0
+    cdef bint ordered = True
+    if n_threads < 1:
+        raise ValueError(f"n_threads must be positive; got {n_threads}.")
+    if weights is not None and weights.shape[0] != n_rows:
+        raise ValueError(f"{weights.shape[0]} weights of {n_rows} rows.")
+    if label_ptr is None:
+        if n_labels != n_rows:
+            raise ValueError(f"{n_labels} labels of {n_rows} rows.")
+    else:
+        if label_ptr.shape[0] != n_rows + 1 or label_ptr[0] != 0 or label_ptr[n_rows] != n_labels:
+            raise ValueError(f"label_ptr does not divide {n_labels} labels among {n_rows} rows.")
+        with nogil:
+            for i in range(n_rows):
+                ordered = ordered and label_ptr[i] <= label_ptr[i + 1]
+        if not ordered:
+            raise ValueError("label_ptr must not decrease.")
+    with nogil:
+        for i in range(n_labels):
+            low = min(low, labels[i])
+            high = max(high, labels[i])
+    if low < 0 or high >= n_classes:
+        raise ValueError(f"Labels are from {low} to {high}; expected 0 to {n_classes - 1}.")
+
+
+cdef int _check_csr(
+    const index[::1] indptr, const index[::1] indices, Py_ssize_t n_values, Py_ssize_t n_columns
+) except -1:
+    """Column indices that exist and ascend within each row."""
+    cdef Py_ssize_t i, n_rows = indptr.shape[0] - 1, bad = -1
+    cdef index j, before
+    if n_rows < 0 or indptr[0] != 0 or indptr[n_rows] != n_values or indices.shape[0] != n_values:
+        raise ValueError(f"indptr does not divide {n_values} values among {n_rows} rows.")
+    with nogil:
+        for i in range(n_rows):
+            if indptr[i] > indptr[i + 1] or indptr[i + 1] > n_values:
+                bad = i
+                break
+            before = -1
+            for j in range(indptr[i], indptr[i + 1]):
+                if indices[j] <= before or indices[j] >= n_columns:
+                    bad = i
+                    break
+                before = indices[j]
+            if bad >= 0:
+                break
+    if bad >= 0:
+        raise ValueError(f"Row {bad}: column indices must ascend, from 0 to {n_columns - 1}.")
 
 
 cdef fold_kind _kind_of(dtype, exact):
@@ -115,8 +186,17 @@ def fold_dense(
     cdef fold_totals totals
     cdef const fold_level *level = _level()
     cdef fold_kind kind = _kind(row is float, row is double, row is uint8_t, total is double)
+    _check_rows(X.shape[0], class_sums.shape[1], weights, labels, label_ptr, n_threads)
+    _set_lanes(&totals, grams, class_sums, X.shape[1])
     if X.shape[0] == 0 or X.shape[1] == 0:
         return  # &X[0, 0] would not exist
+    if X.strides[1] != sizeof(row) or X.strides[0] % <Py_ssize_t> sizeof(row):
+        raise ValueError("Rows must have unit column stride, and whole numbers of elements between them.")
+    if shift is not None and shift.shape[0] != X.shape[1]:
+        raise ValueError(f"shift is of {shift.shape[0]} columns; expected {X.shape[1]}.")
+    need = fold_workspace(level, kind, X.shape[1], totals.n_lanes, n_threads)
+    if workspace.shape[0] < need or <size_t> &workspace[0] % 64:
+        raise ValueError(f"workspace must be {need} bytes, aligned to 64; got {workspace.shape[0]}.")
     rows.rows = <const void *> &X[0, 0]
     rows.stride = X.strides[0] // <Py_ssize_t> sizeof(row)
     rows.n_rows = X.shape[0]
@@ -125,7 +205,6 @@ def fold_dense(
     rows.weights = NULL if weights is None else &weights[0]
     rows.labels = &labels[0] if labels.shape[0] else NULL
     rows.label_ptr = NULL if label_ptr is None else &label_ptr[0]
-    _set_lanes(&totals, grams, class_sums)
     with nogil:
         level.fold[<int> kind](&rows, &totals, <void *> &workspace[0], n_threads)
 
@@ -148,9 +227,11 @@ def fold_csr(
     cdef const double *weight = NULL if weights is None else &weights[0]
     cdef const int32_t *label = &labels[0] if labels.shape[0] else NULL
     cdef const int64_t *label_start = NULL if label_ptr is None else &label_ptr[0]
+    _check_csr(indptr, indices, data.shape[0], n_columns)
+    _check_rows(n_rows, class_sums.shape[1], weights, labels, label_ptr, n_threads)
+    _set_lanes(&totals, grams, class_sums, n_columns)
     if n_rows == 0 or data.shape[0] == 0:
         return
-    _set_lanes(&totals, grams, class_sums)
     with nogil:
         if index is int32_t and value is float:
             fold_csr_32_f32(&indptr[0], &indices[0], &data[0], n_rows, n_columns, weight, label, label_start,

@@ -1,8 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
 """Upper triangles of C-ordered square matrices, the lower ones of their transposes; the GIL is released.
 
-NumPy would pass over the memory several times, and over the half that means nothing too. Callers have
-checked shapes; nothing is checked again here.
+NumPy would pass over the memory several times, and over the half that means nothing too. Shapes are
+checked here, so that no call reads or writes memory of others.
 """
 
 from cpython.exc cimport PyErr_CheckSignals
@@ -25,9 +25,15 @@ ctypedef fused stored:
     int64_t
 
 
+cdef int expect(bint holds, str what) except -1:
+    if not holds:
+        raise ValueError(f"The arrays do not fit each other: {what}.")
+
+
 def add(total[:, ::1] into, const total[:, ::1] other):
     """Add a triangle to another in place."""
     cdef Py_ssize_t i, j, d = into.shape[0]
+    expect(into.shape[1] == d and other.shape[0] == d and other.shape[1] == d, "two square matrices of one size")
     with nogil:
         for i in range(d):
             for j in range(i, d):
@@ -37,6 +43,7 @@ def add(total[:, ::1] into, const total[:, ::1] other):
 def pack(const total[:, ::1] matrix, total[::1] packed):
     """The triangle row by row, perhaps to the front of its own memory."""
     cdef Py_ssize_t i, at = 0, d = matrix.shape[0]
+    expect(matrix.shape[1] == d and packed.shape[0] == d * (d + 1) // 2, "a square matrix and its triangle")
     with nogil:
         for i in range(d):  # no row is moved to where one is that has not moved yet
             memmove(&packed[at], &matrix[i, i], (d - i) * sizeof(total))
@@ -46,6 +53,7 @@ def pack(const total[:, ::1] matrix, total[::1] packed):
 def unpack(const stored[::1] packed, total[:, ::1] matrix):
     """What `pack` makes, perhaps of shorter integers, or from the front of the memory of `matrix`."""
     cdef Py_ssize_t i, j, at = packed.shape[0], d = matrix.shape[0]
+    expect(matrix.shape[1] == d and at == d * (d + 1) // 2, "a square matrix and its triangle")
     with nogil:
         for i in range(d - 1, -1, -1):
             at -= d - i
@@ -67,6 +75,10 @@ def move_shift(
     """
     cdef Py_ssize_t i, j, d = gram.shape[0]
     cdef uint64_t left, right
+    expect(
+        gram.shape[1] == d and out.shape[0] == d and out.shape[1] == d and step.shape[0] == d and sums.shape[0] == d,
+        "square matrices, and a step and a sum for each column",
+    )
     if d == 0:
         return
     cdef bint in_place = <const void *> &gram[0, 0] == <const void *> &out[0, 0]
@@ -82,7 +94,11 @@ def move_shift(
 
 def select(double[:, ::1] matrix, const Py_ssize_t[::1] kept):
     """Move some rows and columns of a triangle together, as a smaller one at the start of its memory."""
-    cdef Py_ssize_t i, j, d = matrix.shape[0], m = kept.shape[0]
+    cdef Py_ssize_t i, j, d = matrix.shape[0], m = kept.shape[0], before = -1
+    expect(matrix.shape[1] == d, "a square matrix")
+    for i in range(m):
+        expect(before < kept[i] < d, "ascending numbers of columns")
+        before = kept[i]
     if m == 0 or m == d:
         return
     cdef double *out = &matrix[0, 0]
@@ -99,6 +115,11 @@ def scale(const double[:, ::1] matrix, const double[::1] factors, double[:, ::1]
     """
     cdef Py_ssize_t i, j, d = matrix.shape[0]
     cdef double factor, value, magnitudes
+    expect(
+        matrix.shape[1] == d and out.shape[0] == d and out.shape[1] == d and factors.shape[0] == d
+        and norm.shape[0] == d,
+        "square matrices, and a factor and a norm for each column",
+    )
     with nogil:
         for i in range(d):
             factor = factors[i]
@@ -127,6 +148,7 @@ def eigenvectors(double[::1, :] matrix, double[::1] values):
     """
     cdef int info = 0, order = <int> matrix.shape[0], n_integers = 0, ask = -1
     cdef double size = 0.0
+    expect(matrix.shape[1] == order and values.shape[0] == order, "a square matrix, and a value for each column")
     if order == 0:
         return 0
     dsyevd(b"V", b"L", &order, &matrix[0, 0], &order, &values[0], &size, &ask, &n_integers, &ask, &info)
@@ -148,6 +170,11 @@ def tridiagonal(double[::1, :] matrix, double[::1] diagonal, double[::1] beside,
     """
     cdef int info = 0, order = <int> matrix.shape[0], ask = -1
     cdef double size = 0.0
+    expect(
+        matrix.shape[1] == order and diagonal.shape[0] == order and beside.shape[0] == order
+        and factors.shape[0] == order,
+        "a square matrix, and three numbers for each column",
+    )
     if order == 0:
         return
     dsytrd(b"L", &order, &matrix[0, 0], &order, &diagonal[0], &beside[0], &factors[0], &size, &ask, &info)
@@ -164,6 +191,10 @@ def rotate(double[::1, :] rotation, double[::1] factors, double[::1, :] columns,
     cdef int info = 0, order = <int> columns.shape[0], width = <int> columns.shape[1], ask = -1
     cdef double size = 0.0
     cdef char *way = b"N" if back else b"T"
+    expect(
+        rotation.shape[0] == order and rotation.shape[1] == order and factors.shape[0] >= order - 1,
+        "a rotation of as many rows",
+    )
     if order == 0 or width == 0:
         return
     dormtr(
@@ -186,6 +217,7 @@ def cholesky(double[::1, :] matrix, int panel):
     """
     cdef int info, left, width, below, order = <int> matrix.shape[0]
     cdef double one = 1.0, minus = -1.0
+    expect(matrix.shape[1] == order and panel > 0, "a square matrix, and a panel of columns")
     for left in range(0, order, panel):
         width = min(panel, order - left)
         below = order - left - width
