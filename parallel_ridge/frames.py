@@ -29,7 +29,18 @@ def is_rdd(X: Any) -> bool:
 
 
 def is_spark(X: Any) -> bool:
-    """Whether it is a DataFrame or an RDD of Spark."""
+    """Whether it is a DataFrame or an RDD of Spark.
+
+    Raises
+    ------
+    TypeError
+        If it is one of pandas on Spark, which is neither.
+    """
+    if any(base.__module__.startswith("pyspark.pandas.") for base in type(X).__mro__):
+        raise TypeError(
+            f"X is a {type(X).__name__} of pandas on Spark: pass the Spark DataFrame, X.to_spark(), and "
+            "names of its columns."
+        )
     return is_frame(X) or is_rdd(X)
 
 
@@ -157,6 +168,10 @@ class SparkSource:
     def magnitude(self) -> int:
         """Largest absolute value of integer rows."""
         return self.survey.magnitude
+
+    def stored(self) -> int:
+        """Values that the rows hold, zeros too."""
+        return self.n_rows * self.n_features
 
     def reweighted(self, table: NDArray[np.float64] | None) -> SparkSource:
         """The rows with their weights times those of their classes."""

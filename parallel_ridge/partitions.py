@@ -43,7 +43,7 @@ class Groups:
 
     Attributes
     ----------
-    values : ndarray, ascending
+    values : ndarray
         What rows may say.
     table : tuple of int
         The number of the group for each of the values; -1 leaves rows out.
@@ -138,7 +138,8 @@ class Reader(ABC):
     def _by_group(self, block: Block, said: NDArray[Any]) -> Iterator[Block]:
         assert self.groups is not None
         values = self.groups.values
-        position = np.searchsorted(values, said).clip(max=len(values) - 1)
+        order = np.argsort(values, kind="stable")
+        position = order[np.searchsorted(values, said, sorter=order).clip(max=len(values) - 1)]
         strange = np.flatnonzero(values[position] != said)
         if len(strange):
             raise ValueError(

@@ -360,7 +360,7 @@ class StatisticsReduction:
         A shift that came from few rows may lie far from the means of all (rows of great weight,
         rows that drift), and products of tiny float32 numbers underflow: now both are known.
         """
-        if found.exact or not found.weight_sum > 0.0:
+        if self.exact or found.exact or not found.weight_sum > 0.0:
             return None
         about = found.gram.diagonal()
         centred = np.maximum(about - found.feature_sums * (found.means - found.shift), 0.0)
@@ -1284,14 +1284,98 @@ LEVERAGE_ROUNDING = 1e-9
 LARGEST_ROUNDED = 0.1
 # Rows whose decision values for all penalties are formed at a time, and values: a thread's cache.
 DECISION_ROWS = 512
+# Cells of a table of confusion counts that stays in a core's cache.
+CONFUSION_TABLE = 2**15
 DECISION_VALUES = 2**18
+
+
+class AccuracyReduction:
+    """Rows to how many are predicted right, for each penalty.
+
+    The value has shape (p + 1,): rows, or their weight, of right predictions, and last of all.
+
+    Parameters
+    ----------
+    decisions : Decisions
+        Of single-label targets.
+    weighted : bool
+        Whether to count by the rows' weights.
+    """
+
+    shares_blocks = False
+
+    def __init__(self, decisions: Decisions, weighted: bool) -> None:
+        self.decisions = decisions
+        self.weighted = weighted
+        self.block_rows = decision_rows(decisions)
+
+    def zero(self, n_threads: int) -> NDArray[Any]:
+        """Counts of no rows."""
+        return np.zeros(self.decisions.shape[0] + 1, np.float64 if self.weighted else np.int64)
+
+    def add(self, total: NDArray[Any], block: Block) -> None:
+        """Count a block of rows."""
+        right = self.decisions.classes(block) == block.labels.codes[:, None]
+        if self.weighted and block.weights is not None:
+            total[:-1] += block.weights @ right
+            total[-1] += block.weights.sum()
+        else:
+            total[:-1] += right.sum(axis=0)
+            total[-1] += len(right)
+
+    def finish(self, total: NDArray[Any]) -> NDArray[Any]:
+        """The counts."""
+        return total
+
+
+@dataclass
+class Confusion:
+    """Value of `ConfusionReduction`: the cells of its table that are not zero.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (p, k, k): penalty, true class, predicted class.
+    cells : ndarray of int64, ascending
+        Positions in the flat table.
+    counts : ndarray of int64, or of float64 for weights
+    """
+
+    shape: tuple[int, int, int]
+    cells: NDArray[np.int64]
+    counts: NDArray[Any]
+
+    def __add__(self, other: Confusion) -> Confusion:
+        """Counts of both sets of rows."""
+        return Confusion.of(
+            self.shape,
+            np.concatenate([self.cells, other.cells]),
+            np.concatenate([self.counts, other.counts]),
+        )
+
+    @staticmethod
+    def of(
+        shape: tuple[int, int, int], cells: NDArray[np.int64], counts: NDArray[Any]
+    ) -> Confusion:
+        """Counts of cells that may come more than once."""
+        found, where = np.unique(cells, return_inverse=True)
+        sums = np.zeros(len(found), counts.dtype)
+        np.add.at(sums, where, counts)
+        return Confusion(shape, found, sums)
+
+    def of_penalty(self, j: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[Any]]:
+        """True and predicted classes that met for a penalty, and how often."""
+        size = self.shape[1] * self.shape[2]
+        some = slice(*np.searchsorted(self.cells, [j * size, (j + 1) * size]))
+        true, predicted = np.divmod(self.cells[some] - j * size, self.shape[2])
+        return true.astype(np.intp), predicted.astype(np.intp), self.counts[some]
 
 
 class ConfusionReduction:
     """Rows to confusion counts: how often each class was predicted as each, for each penalty.
 
-    The value has shape (p, k, k): penalty, true class, predicted class; int64, or float64 sums of
-    weights if rows have weights.
+    The counts are int64, or float64 sums of weights if rows have weights. Many classes meet in few of
+    their pairs: a block's own pairs are kept, and not a table.
 
     Parameters
     ----------
@@ -1310,25 +1394,31 @@ class ConfusionReduction:
         self.weighted = weighted
         self.block_rows = decision_rows(decisions)
 
-    def zero(self, n_threads: int) -> NDArray[Any]:
+    def zero(self, n_threads: int) -> list[Confusion]:
         """Counts of no rows."""
-        k = self.n_classes
-        return np.zeros((self.decisions.shape[0], k, k), np.float64 if self.weighted else np.int64)
+        k, dtype = self.n_classes, np.float64 if self.weighted else np.int64
+        shape = self.decisions.shape[0], k, k
+        return [Confusion(shape, np.empty(0, np.int64), np.empty(0, dtype))]
 
-    def add(self, total: NDArray[Any], block: Block) -> None:
+    def add(self, total: list[Confusion], block: Block) -> None:
         """Count a block of rows."""
         codes = self.decisions.classes(block)
         p, k = self.decisions.shape[0], self.n_classes
-        cells = (np.arange(p) * k + block.labels.codes[:, None]) * k + codes
-        weights = None
+        cells = ((np.arange(p) * k + block.labels.codes[:, None]) * k + codes).ravel()
+        dtype = total[0].counts.dtype
+        weights = np.ones(len(cells), dtype)
         if self.weighted and block.weights is not None:
             weights = np.repeat(block.weights, p)
-        counts = np.bincount(cells.ravel(), weights, minlength=total.size)
-        total += counts.reshape(total.shape).astype(total.dtype, copy=False)
+        if p * k * k <= CONFUSION_TABLE:  # counting costs less than sorting
+            table = np.bincount(cells, weights, minlength=p * k * k)
+            found = np.flatnonzero(table)
+            total[0] += Confusion(total[0].shape, found, table[found].astype(dtype))
+        else:
+            total[0] += Confusion.of(total[0].shape, cells, weights)
 
-    def finish(self, total: NDArray[Any]) -> NDArray[Any]:
+    def finish(self, total: list[Confusion]) -> Confusion:
         """The counts."""
-        return total
+        return total[0]
 
 
 class SquaredErrorReduction:

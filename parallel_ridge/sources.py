@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from numbers import Real
+from types import BuiltinFunctionType, FunctionType
 from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
@@ -178,6 +180,9 @@ class Source(Protocol):
     def magnitude(self) -> int:
         """Largest absolute value of integer rows."""
 
+    def stored(self) -> int:
+        """Values that the rows hold: of sparse rows those that are stored."""
+
     def reweighted(self, table: NDArray[np.float64] | None) -> Self:
         """The rows with their weights times those of their classes (see `Labels.weights`)."""
 
@@ -300,6 +305,12 @@ class ArraySource:
         for block in self.blocks(2048):
             largest = max(largest, int(block.X.max()), -int(block.X.min()))
         return largest
+
+    def stored(self) -> int:
+        """Values that the rows hold: of sparse rows those that are stored."""
+        if not self.sparse:
+            return self.n_rows * self.n_features
+        return int(self.X.nnz * self.n_rows / max(1, self.X.shape[0]))
 
     def reweighted(self, table: NDArray[np.float64] | None) -> ArraySource:
         """The rows with their weights times those of their classes."""
@@ -448,6 +459,10 @@ class ShardSource:
     def magnitude(self) -> int:
         """Largest absolute value of integer rows."""
         return max(self.gather(self.local.magnitude))
+
+    def stored(self) -> int:
+        """Values that the rows hold: of sparse rows those that are stored."""
+        return sum(self.gather(self.local.stored))
 
     def reweighted(self, table: NDArray[np.float64] | None) -> ShardSource:
         """The rows with their weights times those of their classes."""
@@ -791,9 +806,10 @@ def as_shard(
             local, target = as_source(
                 rows, labels, sample_weight=sample_weight, classes=classes, validate=_as_they_are
             )
-        return _Facts(
-            local.n_rows, local.n_features, names, local.dtype, local.sparse, target, options()
-        )
+        dtype = local.dtype.newbyteorder(
+            "="
+        )  # in which order bytes lie is each process's own affair
+        return _Facts(local.n_rows, local.n_features, names, dtype, local.sparse, target, options())
 
     facts = gather(read)
     for name in facts[0].options:
@@ -826,6 +842,30 @@ def as_shard(
     if mine is not None and not np.array_equal(mine.classes, union):
         local.labels = Labels(places(mine.classes, union)[local.labels.codes])
     return ShardSource(local, gather, rank, dtype, sparse), Target(union, multilabel=False)
+
+
+def described(value: Any) -> str:
+    """A value in words that are the same wherever it is: those of 1, 1.0 and ``np.float64(1)`` are."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, bool) or not isinstance(
+        value, Real | dict | set | frozenset | list | tuple
+    ):
+        if isinstance(value, FunctionType | BuiltinFunctionType):
+            return f"{value.__module__}.{value.__qualname__}"
+        if hasattr(value, "get_params") and not isinstance(value, type):
+            return f"{type(value).__qualname__}{described(value.get_params(deep=False))}"
+        return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
+    if isinstance(value, Real):
+        number: Any = value  # a float of a whole number is that number, exactly
+        return str(int(number)) if number == number // 1 else repr(float(number))
+    if isinstance(value, dict):
+        pairs = sorted((described(key), described(one)) for key, one in value.items())
+        return "{" + ", ".join(f"{key}: {one}" for key, one in pairs) + "}"
+    parts = [described(one) for one in value]
+    if isinstance(value, set | frozenset):
+        parts.sort()
+    return "[" + ", ".join(parts) + "]"
 
 
 def agree(name: str, values: Sequence[T], ranks: Sequence[int] | None = None) -> T:

@@ -40,7 +40,12 @@ from pyspark.ml.util import (  # noqa: E402
     MLWriter,
 )
 
-__all__ = ["RidgeClassificationModel", "RidgeClassifier", "SparkBackend"]
+__all__ = [
+    "RidgeClassificationModel",
+    "RidgeClassificationSummary",
+    "RidgeClassifier",
+    "SparkBackend",
+]
 
 
 class _RidgeParams(
@@ -157,6 +162,26 @@ class RidgeClassifier(
     def setWeightCol(self, value: str) -> Self:
         """Set `weightCol`."""
         return self._set(weightCol=value)
+
+    def setPredictionCol(self, value: str) -> Self:
+        """Set `predictionCol`."""
+        return self._set(predictionCol=value)
+
+    def setRawPredictionCol(self, value: str) -> Self:
+        """Set `rawPredictionCol`."""
+        return self._set(rawPredictionCol=value)
+
+    def setFitIntercept(self, value: bool) -> Self:
+        """Set `fitIntercept`."""
+        return self._set(fitIntercept=value)
+
+    def setObjective(self, value: str) -> Self:
+        """Set `objective`."""
+        return self._set(objective=value)
+
+    def setStandardization(self, value: bool) -> Self:
+        """Set `standardization`."""
+        return self._set(standardization=value)
 
     def _fit(self, dataset: Any) -> RidgeClassificationModel:
         weight = self.getWeightCol() if self.isDefined(self.weightCol) else None
@@ -275,6 +300,53 @@ class RidgeClassificationModel(
         """Number of features."""
         return int(self._learnt.coef.shape[1])
 
+    def setFeaturesCol(self, value: str) -> Self:
+        """Set `featuresCol`."""
+        return self._set(featuresCol=value)
+
+    def setPredictionCol(self, value: str) -> Self:
+        """Set `predictionCol`."""
+        return self._set(predictionCol=value)
+
+    def setRawPredictionCol(self, value: str) -> Self:
+        """Set `rawPredictionCol`."""
+        return self._set(rawPredictionCol=value)
+
+    def predictRaw(self, value: Any) -> Any:
+        """Decision values of one row, of each class, as a `DenseVector`.
+
+        Parameters
+        ----------
+        value : pyspark.ml.linalg.Vector or array-like of shape (d,)
+        """
+        from pyspark.ml.linalg import DenseVector
+
+        row = np.asarray(value.toArray() if hasattr(value, "toArray") else value, dtype=np.float64)
+        return DenseVector(_Values(self._learnt).decision_function(row.reshape(1, -1))[0])
+
+    def predict(self, value: Any) -> float:
+        """Label of one row.
+
+        Parameters
+        ----------
+        value : pyspark.ml.linalg.Vector or array-like of shape (d,)
+        """
+        return float(self.classes[int(np.argmax(self.predictRaw(value).toArray()))])
+
+    def evaluate(self, dataset: Any) -> RidgeClassificationSummary:
+        """What predictions for a data set with labels are worth.
+
+        Parameters
+        ----------
+        dataset : DataFrame
+            With the columns of features, labels and, if it was set, weights.
+        """
+        weight = self.getWeightCol() if self.isDefined(self.weightCol) else None
+        predictions = self.transform(dataset)
+        return RidgeClassificationSummary(
+            predictions, self.getLabelCol(), self.getPredictionCol(), weight
+        )
+
     def copy(self, extra: Any = None) -> RidgeClassificationModel:
         """Copy with other values of parameters."""
         copied: RidgeClassificationModel = super().copy(extra)
@@ -312,6 +384,59 @@ class RidgeClassificationModel(
         if raw:
             return frame.withColumn(raw, array_to_vector(frame[f"`{raw}`"]))
         return frame.drop(name)
+
+
+@dataclass(frozen=True)
+class RidgeClassificationSummary:
+    """Metrics of predictions, by `pyspark.ml.evaluation`; each takes a pass when it is asked for.
+
+    Attributes
+    ----------
+    predictions : DataFrame
+        The data set with the model's columns.
+    labelCol, predictionCol : str
+    weightCol : str or None
+    """
+
+    predictions: Any
+    labelCol: str
+    predictionCol: str
+    weightCol: str | None = None
+
+    @property
+    def accuracy(self) -> float:
+        """Part of the rows whose label is right."""
+        return self._metric("accuracy")
+
+    @property
+    def weightedPrecision(self) -> float:
+        """Precision of the labels, averaged by how often they are."""
+        return self._metric("weightedPrecision")
+
+    @property
+    def weightedRecall(self) -> float:
+        """Recall of the labels, averaged by how often they are."""
+        return self._metric("weightedRecall")
+
+    def weightedFMeasure(self, beta: float = 1.0) -> float:
+        """F-measure of the labels, averaged by how often they are."""
+        return self._metric("weightedFMeasure", beta=beta)
+
+    def _metric(self, name: str, **options: Any) -> float:
+        from pyspark.ml.evaluation import MulticlassClassificationEvaluator
+
+        if not self.predictionCol:
+            raise ValueError("The model adds no predictions: set predictionCol.")
+        if self.weightCol is not None:
+            options["weightCol"] = self.weightCol
+        return float(
+            MulticlassClassificationEvaluator(
+                labelCol=self.labelCol,
+                predictionCol=self.predictionCol,
+                metricName=name,  # type: ignore[arg-type]  # a literal there
+                **options,
+            ).evaluate(self.predictions)
+        )
 
 
 class _Model(_Values):

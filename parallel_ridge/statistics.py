@@ -154,6 +154,7 @@ class SufficientStatistics:
         from parallel_ridge.backends import get_backend, public_call
         from parallel_ridge.backends._base import Plan
         from parallel_ridge.reductions import StatisticsReduction, fold_statistics
+        from parallel_ridge.sources import described
 
         with public_call("SufficientStatistics.from_data"):
             engine = get_backend(backend, n_jobs, X)
@@ -164,9 +165,7 @@ class SufficientStatistics:
                 y,
                 sample_weight=sample_weight,
                 classes=classes,
-                options=lambda: {
-                    "shift": repr(None if shift is None else np.asarray(shift).tolist())
-                },
+                options=lambda: {"shift": described(None if shift is None else np.asarray(shift))},
             )
             reduction = StatisticsReduction.of(source, target, shift=shift)
             if shift is None:

@@ -264,10 +264,114 @@ def test_predictions_come_lazily_for_every_kind(spark, digits, kind):
     same = model.predict(given)
     assert [row[0] for row in answers.select("prediction").collect()] == same.tolist()
     again = model.predict(answers)  # the column is replaced
+    assert again.columns == answers.columns
     assert again.columns.count("prediction") == 1
     lost = rows.drop(*[name for name in rows.columns if name.startswith(("features", "x1"))])
     with pytest.raises(ValueError, match="There is no column"):
         model.predict(lost)
+
+
+def test_columns_that_are_no_features_stay_in_the_jvm(spark, digits):
+    from pyspark.sql import functions as F
+
+    if not hasattr(F, "arrow_udf"):
+        pytest.skip("needs PySpark 4.1")
+    X, y, _ = digits
+    rows = frame(spark, KINDS[0], X[:60], y[:60])
+    model = ParallelRidgeClassifier().fit(rows, "label")
+    odd = rows.select(
+        "features",
+        F.expr("make_interval(1, 2)").alias("interval"),
+        F.expr("array()").alias("void"),
+        F.col("label").alias("twice"),
+        F.lit("second").alias("twice"),
+    )
+    answers = model.predict(odd)
+    assert answers.columns == [*odd.columns, "prediction"]
+    found = answers.select("prediction").collect()
+    assert [row[0] for row in found] == model.predict(X[:60]).tolist()
+    kept = answers.select(
+        F.expr("cast(interval as string) = '1 years 2 months' and size(void) = 0")
+    ).distinct()
+    assert [row[0] for row in kept.collect()] == [True]
+    with pytest.raises(ValueError, match="2 columns 'features'"):
+        model.predict(rows.select("features", F.col("label").alias("features")))
+
+
+def test_frames_of_pandas_on_spark_are_told_what_to_do(spark):
+    class DataFrame:  # pyspark.pandas does not import with each pandas that PySpark takes
+        __module__ = "pyspark.pandas.frame"
+
+    from pyspark.sql import SparkSession  # noqa: F401  # so that PySpark is imported
+
+    model = ParallelRidgeClassifier()
+    for call in (
+        lambda: model.fit(DataFrame(), "label"),
+        lambda: ParallelRidgeClassifierCV().fit(DataFrame(), "label"),
+        lambda: ParallelRidgeClassifier().fit(np.eye(4), [0, 1, 0, 1]).predict(DataFrame()),
+        lambda: ParallelRidgeClassifier().fit(np.eye(4), [0, 1, 0, 1]).score(DataFrame(), "label"),
+    ):
+        with pytest.raises(TypeError, match=r"\.to_spark\(\)"):
+            call()
+
+
+@pytest.mark.parametrize(
+    "how", ["timestamp", "date", "decimal(4,1)", "string", "boolean", "double", "binary"]
+)
+def test_folds_may_be_of_any_kind_that_orders(spark, digits, how):
+    from pyspark.sql import functions as F
+
+    X, y, _ = digits
+    X, y = X[:300], y[:300]
+    n = 2 if how == "boolean" else 3
+    days = F.expr(f"date_add(date'2026-11-20', cast(fold % {n} as int))")
+    text = F.concat(F.lit("f"), F.col("fold").cast("string"))
+    value = {"timestamp": days, "date": days, "binary": text}
+    rows = frame(spark, KINDS[0], X, y, more=[("fold", _long(), (np.arange(300) % n).tolist())])
+    rows = rows.withColumn("fold", value.get(how, F.col("fold")).cast(how))
+    alphas = [1.0, 100.0, 1e4]
+    model = ParallelRidgeClassifierCV(alphas, cv="fold").fit(rows, "label")
+    tested = [np.arange(300) % n == i for i in range(n)]
+    same = ParallelRidgeClassifierCV(alphas, cv=[(~test, test) for test in tested]).fit(X, y)
+    for i in range(n):
+        name = f"split{i}_test_score"
+        np.testing.assert_allclose(model.cv_results_[name], same.cv_results_[name], atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["long", "decimal(20,0)"])
+def test_large_labels_are_exact(spark, digits, kind):
+    from pyspark.sql import functions as F
+
+    X, _, _ = digits
+    ids = [2**60, 2**60 + 1, 2**60 + 2]
+    y = np.array(ids)[np.arange(90) % 3]
+    rows = frame(spark, KINDS[0], X[:90], y).repartition(3)
+    rows = rows.withColumn("label", F.col("label").cast(kind))
+    model = ParallelRidgeClassifier().fit(rows, "label")
+    assert model.classes_.tolist() == ids
+    same = ParallelRidgeClassifier().fit(X[:90], y)
+    np.testing.assert_array_equal(model.coef_, same.coef_)
+
+
+def test_labels_that_are_no_doubles_are_refused_by_pyspark_ml(spark, digits):
+    from parallel_ridge.spark import RidgeClassifier
+
+    X, _, _ = digits
+    y = np.array([2**60, 2**60 + 1])[np.arange(40) % 2]
+    with pytest.raises(
+        ValueError, match="doubles, which do not hold the label 1152921504606846977"
+    ):
+        RidgeClassifier().fit(frame(spark, KINDS[0], X[:40], y))
+    with pytest.raises(ValueError, match="whole numbers of 64 bits"):
+        halves = frame(spark, KINDS[0], X[:40], y % 2)
+        halves = halves.selectExpr("features", "cast(label + 0.5 as decimal(30, 1)) label")
+        ParallelRidgeClassifier().fit(halves, "label")
+
+
+def _long():
+    from pyspark.sql import types as T
+
+    return T.LongType()
 
 
 def _string():
@@ -916,6 +1020,42 @@ def test_the_pyspark_ml_estimator(spark, digits, vectors, tmp_path):
     assert [row[0] for row in again] == same.predict(X).tolist()
     estimator.save(str(tmp_path / "estimator"))
     assert RidgeClassifier.load(str(tmp_path / "estimator")).getWeightCol() == "w"
+
+
+def test_the_pyspark_ml_model_does_what_models_do(spark, digits, vectors):
+    from pyspark.ml.evaluation import MulticlassClassificationEvaluator
+    from pyspark.ml.linalg import Vectors
+
+    from parallel_ridge.spark import RidgeClassifier
+
+    X, y, w = digits
+    X, y, w = X[:500] * 1.0, y[:500], w[:500] + 1
+    estimator = (
+        RidgeClassifier(alpha=10.0, weightCol="w").setFitIntercept(False).setObjective("mean")
+        .setStandardization(True).setPredictionCol("guess").setRawPredictionCol("values")
+    )  # fmt: skip
+    model = estimator.fit(vectors)
+    options = {"fit_intercept": False, "objective": "mean", "standardize": True}
+    same = ParallelRidgeClassifier(10.0, **options).fit(X, y, sample_weight=w)
+    for row in (X[3], Vectors.dense(X[3]), Vectors.sparse(64, np.arange(64), X[3])):
+        assert model.predict(row) == same.predict(X[3:4])[0] and isinstance(
+            model.predict(row), float
+        )
+        np.testing.assert_allclose(
+            model.predictRaw(row), same.decision_function(X[3:4])[0], atol=1e-9
+        )
+    summary = model.evaluate(vectors)
+    assert {"guess", "values"} <= set(summary.predictions.columns)
+    assert summary.accuracy == pytest.approx(same.score(X, y, w))
+    evaluator = MulticlassClassificationEvaluator(predictionCol="guess", weightCol="w")
+    for name in ("weightedPrecision", "weightedRecall"):
+        expected = evaluator.setMetricName(name).evaluate(summary.predictions)
+        assert getattr(summary, name) == pytest.approx(expected)
+    expected = evaluator.setMetricName("weightedFMeasure").evaluate(summary.predictions)
+    assert summary.weightedFMeasure() == pytest.approx(expected)
+    model.setFeaturesCol("other").setPredictionCol("label of it").setRawPredictionCol("")
+    answers = model.transform(vectors.withColumnRenamed("features", "other"))
+    assert answers.columns[-1] == "label of it"
 
 
 def test_a_pipeline_and_a_search_of_pyspark_ml(spark, digits, tmp_path):

@@ -102,8 +102,8 @@ def get_backend(
 def _suitable(rows: Any) -> str:
     """The backend for rows of a kind; nothing is imported to find out."""
     if "pyspark" in sys.modules:
-        from parallel_ridge.frames import is_frame, is_rdd
+        from parallel_ridge.frames import is_spark
 
-        if is_frame(rows) or is_rdd(rows):
+        if is_spark(rows):
             return "spark"
     return "openmp"

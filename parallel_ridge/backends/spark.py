@@ -301,12 +301,19 @@ class SparkBackend(Backend):
                 raise ValueError(
                     f"groups={plan.groups!r} has no use beside the folds of the column {plan.cv!r}."
                 )
+            # As strings, which are told apart in executors as here, whatever they are of.
+            fold = column(plan.cv).cast("string")
             with clear_errors():
-                found = [row[0] for row in X.select(column(plan.cv)).distinct().collect()]
-            if None in found:
+                rows = X.select(column(plan.cv), fold).distinct().collect()
+            if any(text is None for _, text in rows):
                 raise ValueError(f"Column {plan.cv!r}, which names folds, has nulls.")
-            values = np.array(sorted(found), dtype=object if isinstance(found[0], str) else None)
-            fold = column(plan.cv)
+            try:
+                rows = sorted(rows)  # folds are numbered in the order of their values
+            except TypeError as error:
+                raise ValueError(
+                    f"Column {plan.cv!r} names folds by values that do not order: {error}."
+                ) from error
+            values = np.array([text for _, text in rows], dtype=object)
         elif isinstance(plan.cv, Integral):
             keys = [plan.groups] if plan.groups is not None else features
             fold = F.pmod(F.xxhash64(*map(column, keys)), F.lit(int(plan.cv)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import re
 import time
 from collections.abc import Callable
 from functools import partial, wraps
@@ -15,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils import check_consistent_length, compute_class_weight
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
 
 from parallel_ridge import solvers
 from parallel_ridge.backends import Backend, Plan, get_backend, public_call
@@ -38,7 +37,16 @@ from parallel_ridge.solvers import (
     Weights,
     warn_caller,
 )
-from parallel_ridge.sources import Block, Labels, Source, Target, check_csr, take_rows
+from parallel_ridge.sources import (
+    Block,
+    Labels,
+    Source,
+    Target,
+    check_csr,
+    check_weights,
+    described,
+    take_rows,
+)
 from parallel_ridge.statistics import SufficientStatistics
 
 STATISTICS_SOLVERS = ("auto", "cholesky", "eigen")
@@ -46,6 +54,10 @@ ROW_SOLVERS = ("svd", "dual", "cg")
 # Beyond this many rows and features a d x d or n x n matrix takes more than 3 GiB, and its
 # factorisation minutes; conjugate gradients need neither.
 LARGEST_SYSTEM = 20_000
+# Beyond this many a factorisation takes seconds: then the cost of steps of conjugate gradients, of which
+# an ill-conditioned system needs some thousand, is counted.
+LARGE_SYSTEM = 5_000
+CG_STEPS = 1000
 # Options that may differ between processes: they change no result.
 OWN_OPTIONS = ("backend", "n_jobs", "memory", "verbose")
 # Rows that a thread takes from the pile, and how many it converts and multiplies at a time: some
@@ -168,7 +180,8 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         def here() -> tuple[float, float]:
             if _is_empty(X) and _is_empty(y):  # others may have rows
                 return 0.0, 0.0
-            options = {"sample_weight": sample_weight, "normalize": False}
+            weights = check_weights(sample_weight, _num_samples(y))
+            options = {"sample_weight": weights, "normalize": False}
             right = accuracy_score(y, self.predict(X), **options)
             return right, accuracy_score(y, y, **options)
 
@@ -277,9 +290,15 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
                 f"y has one class only, {target.classes.tolist()[0]!r}; a classifier needs "
                 "at least 2 classes."
             )
-        if not source.weight_sum() > 0.0:
-            raise ValueError("All sample weights are zero: there is nothing to fit.")
         return source, target
+
+    def _reweighted(self, source: Source, target: Target, class_weight: Any) -> Source:
+        """The rows with the weights that a fit uses, some of them positive."""
+        weighted = source.reweighted(class_weights(class_weight, target, source))
+        if not weighted.weight_sum() > 0.0:
+            of_classes = "" if class_weight is None else f" (class_weight={class_weight!r})"
+            raise ValueError(f"All sample weights are zero{of_classes}: there is nothing to fit.")
+        return weighted
 
     def _statistics(
         self, backend: Backend, source: Source, reduction: StatisticsReduction, n_groups: int = 0
@@ -316,11 +335,9 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         """Fold what the solver needs, and solve; the stable solver takes over where needed."""
         n, d = source.n_rows, source.n_features
         if solver == "auto":
-            if min(n, d) > LARGEST_SYSTEM or (source.sparse and d > LARGEST_SYSTEM):
-                solver = "cg"
-            else:
-                few = n < d and not self.store_statistics and not source.stays
-                solver = "dual" if few else "cholesky"
+            dual = not self.store_statistics and not source.stays
+            large = source.sparse and min(n, d) > LARGE_SYSTEM
+            solver = suitable_solver(n, d, source.stored() if large else n * d, dual)
         if self.store_statistics and solver not in STATISTICS_SOLVERS:
             raise ValueError(
                 f"solver={solver!r} makes no statistics; with store_statistics=True choose one of "
@@ -538,6 +555,30 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
             print(f"[{type(self).__name__}] {what} in {time.perf_counter() - start:.3f} s")
 
 
+def suitable_solver(n_rows: int, n_features: int, n_values: int, dual: bool) -> str:
+    """What ``solver="auto"`` means: the smaller of the two systems, unless it is too large or costs more.
+
+    A system costs a third of its order cubed once; conjugate gradients four multiplications for each
+    value of the rows, at a tenth of the speed where these are sparse, for each of as many steps as a
+    small penalty asks for (`CG_STEPS`).
+
+    Parameters
+    ----------
+    n_values : int
+        Values that rows hold: fewer than n d where many are zeros that are not stored.
+    dual : bool
+        Whether the n x n system may be used, which needs all rows in one process and keeps no statistics.
+    """
+    primal = n_features <= LARGEST_SYSTEM and (n_rows >= n_features or not dual)
+    order = n_features if primal else n_rows
+    if not primal and not (dual and n_rows <= LARGEST_SYSTEM):
+        return "cg"
+    sparse = n_values < n_rows * n_features
+    if sparse and order > LARGE_SYSTEM and 40 * CG_STEPS * n_values < order**3 / 3:
+        return "cg"
+    return "cholesky" if primal else "dual"
+
+
 def class_weights(class_weight: Any, target: Target, source: Source) -> NDArray[np.float64] | None:
     """Weights of the classes of a source's rows, as scikit-learn understands them.
 
@@ -594,13 +635,6 @@ def _weights_of(
         found = classes[present]
         table[present] = compute_class_weight(class_weight, classes=found, y=found)
     return table
-
-
-def described(value: Any) -> str:
-    """An option in words that are the same in every process where it is the same."""
-    if isinstance(value, np.ndarray):
-        value = value.tolist()
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
 
 
 def _is_empty(rows: Any) -> bool:

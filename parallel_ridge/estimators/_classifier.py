@@ -72,12 +72,12 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
           the work.
         - ``"cg"`` iterates, a pass over the rows each time, and needs no such matrix.
         - ``"auto"`` takes ``"dual"`` where n < d, else ``"cholesky"``; ``"cg"`` where both exceed
-          20,000 (for sparse rows: where d does).
+          20,000, or where sparse rows hold so few values that their steps cost less.
 
-        ``"cholesky"`` refines its solution, by exact sums of integers or by passes over the rows,
-        where the condition number exceeds 4e6 (integers: 5e6; n float32 rows: 15,000 times the root of
-        n) or where centring has lost digits. Where that is not enough (beyond 1e13), and for
-        ``"eigen"`` and ``"dual"`` beyond 2e7, there is an
+        Each judges its solution by the condition number and by what rounding has taken of its sums.
+        Where the coefficients may be off by more than 1e-8 (of float32 rows: by more than float32
+        loses anyway), ``"cholesky"`` and ``"dual"`` refine them, by exact sums of integers or by passes
+        over the rows; where that is not enough, and for ``"eigen"``, there is an
         :class:`~parallel_ridge.IllConditionedWarning`, and ``"svd"`` takes over.
         ``solver_`` names the one that was used.
     backend : str or Backend, default="auto"
@@ -196,7 +196,7 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
         forget_fit(self)
         plan = Plan(self._unweighted_statistics(), self._centred())
         source, target = self._read_to_fit(backend, X, y, sample_weight, plan)
-        source = source.reweighted(class_weights(self.class_weight, target, source))
+        source = self._reweighted(source, target, self.class_weight)
         self.classes_ = target.classes
         start = time.perf_counter()
         with blas_threads(backend.solve_threads()):

@@ -252,7 +252,7 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
                 UserWarning,
             )
         self.classes_ = target.classes
-        weighted = source.reweighted(class_weights(self.class_weight, target, source))
+        weighted = self._reweighted(source, target, self.class_weight)
         most = source.n_features if source.stays else min(source.n_rows, source.n_features)
         if most > LARGEST_SYSTEM:
             raise ValueError(
@@ -282,7 +282,7 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
             progress=self._progress,
         )
         with blas_threads(backend.solve_threads()):
-            search = self._search(searcher, y, groups)
+            search = self._search(searcher, X, y, groups)
             self._keep(search)
             start = time.perf_counter()
             weights, self.solver_ = self._solve(
@@ -375,7 +375,7 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
     def _progress(self, items: Sequence[Any], what: str) -> Iterable[Any]:
         return progress(items, what, show=bool(self.verbose))
 
-    def _search(self, searcher: Searcher, y: Any, groups: Any) -> Search:
+    def _search(self, searcher: Searcher, X: Any, y: Any, groups: Any) -> Search:
         start = time.perf_counter()
         if self.cv is None:
             search = searcher.leave_one_out()
@@ -386,7 +386,7 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
                 table = class_weights(self.class_weight, searcher.target, training)
                 return training.reweighted(table)
 
-            splits = Splits.of(searcher.backend, searcher.source, self.cv, y, groups)
+            splits = Splits.of(searcher.backend, searcher.source, self.cv, X, y, groups)
             balanced = isinstance(self.class_weight, str)
             search = searcher.over_splits(splits, balance if balanced else None)
             self.n_splits_ = len(splits)

@@ -21,7 +21,7 @@ from parallel_ridge.frames import (
 )
 from parallel_ridge.partitions import Reader
 from parallel_ridge.reductions import (
-    ConfusionReduction,
+    AccuracyReduction,
     DecisionReduction,
     HeldOut,
     PathDecisions,
@@ -45,16 +45,26 @@ def answer(model: Any, X: Any, method: str, name: str) -> Any:
     one = _Answer(_in_executors(model), method)
     if is_rdd(X):
         return X.map(one.of_item)
+    from pyspark.sql import functions
     from pyspark.sql import types as T
 
     backend = model._spark_backend(X)
     columns = _columns(model, X.schema, backend)
+    _check_single(X, columns)
+    kind = _type(T, model, method)
+    if hasattr(functions, "arrow_udf"):  # PySpark 4.1
+        # The other columns stay in the JVM: whatever they are, they need not be known to Arrow.
+        features = functions.struct(
+            *(column(feature).alias(f"c{i}") for i, feature in enumerate(columns))
+        )
+        udf = functions.arrow_udf(_hinted(_Answering(one, columns)), kind)
+        return X.withColumn(name, udf(features))
     given = [field for field in X.schema.fields if field.name != name]
     extra = [feature for feature in columns if feature not in {field.name for field in given}]
     frame = X.select(*(column(feature) for feature in [*(f.name for f in given), *extra]))
     positions = tuple(frame.columns.index(feature) for feature in columns)
-    schema = T.StructType([*given, T.StructField(name, _type(T, model, method))])
-    return frame.mapInArrow(_Appending(one, positions, columns, len(given)), schema)
+    schema = T.StructType([*given, T.StructField(name, kind)])
+    return frame.mapInArrow(_Appending(_Answering(one, columns), positions, len(given)), schema)
 
 
 def score(backend: SparkBackend, model: Any, X: Any, y: Any, sample_weight: Any) -> float:
@@ -77,11 +87,20 @@ def score(backend: SparkBackend, model: Any, X: Any, y: Any, sample_weight: Any)
         right = ((held.values[:, 0] > 0) == (held.labels.indicator(k) > 0)).all(axis=1)
         return float(np.average(right, weights=held.weights))
     weighted = sample_weight is not None or is_rdd(X)
-    (counts,) = backend.fold_rows(ConfusionReduction(decisions, k + 1, weighted), rows, reader)
-    total = counts.sum()
+    right, total = backend.fold_rows(AccuracyReduction(decisions, weighted), rows, reader)
     if not total > 0:
         raise ValueError("There are no rows with a positive weight to score.")
-    return float(counts.trace() / total)
+    return float(right / total)
+
+
+def _check_single(X: Any, columns: tuple[str, ...]) -> None:
+    """Raise if a column of features is there twice, as after a join."""
+    for name in columns:
+        if X.columns.count(name) > 1:
+            raise ValueError(
+                f"The DataFrame has {X.columns.count(name)} columns {name!r}, and one of features is "
+                "meant: drop or rename the others."
+            )
 
 
 def _columns(model: Any, schema: Any, backend: SparkBackend) -> tuple[str, ...]:
@@ -134,31 +153,63 @@ class _Answer:
 
 
 @dataclass(frozen=True)
-class _Appending:
-    """Batches with one more column."""
+class _Answering:
+    """Structs of features to answers."""
 
     answer: _Answer
-    positions: tuple[int, ...]
     names: tuple[str, ...]
+
+    def __call__(self, batches: Iterator[Any]) -> Iterator[Any]:
+        settle_worker()
+        start = 0
+        for batch in batches:
+            yield self.of_columns(batch.flatten(), start)
+            start += len(batch)
+
+    def of_columns(self, columns: list[Any], start: int) -> Any:
+        """Answers to the rows of some columns, of which the first is this one of its partition."""
+        import pyarrow as pa
+        from pyspark import TaskContext
+
+        try:
+            if not len(columns[0]):
+                return pa.array([], pa.float64())
+            return _as_arrow(pa, self.answer(read_features(columns, self.names, start)))
+        except ValueError as error:
+            context = TaskContext.get()
+            partition = context.partitionId() if context else 0
+            raise ValueError(f"{error} (rows from {start} of partition {partition})") from error
+
+
+def _hinted(answering: _Answering) -> Any:
+    """A function of type hints by which Spark knows that it takes a partition's batches, one by one."""
+    import pyarrow as pa
+
+    def answers(batches: Any) -> Any:
+        yield from answering(batches)
+
+    answers.__annotations__ = {"batches": Iterator[pa.Array], "return": Iterator[pa.Array]}
+    return answers
+
+
+@dataclass(frozen=True)
+class _Appending:
+    """Batches with one more column, before PySpark 4.1."""
+
+    answering: _Answering
+    positions: tuple[int, ...]
     n_kept: int
 
     def __call__(self, batches: Iterator[Any]) -> Iterator[Any]:
         import pyarrow as pa
-        from pyspark import TaskContext
 
         settle_worker()
-        start, context = 0, TaskContext.get()
+        start = 0
         for batch in batches:
-            try:
-                values = pa.array([], pa.float64())
-                if batch.num_rows:
-                    X = read_features([batch.column(i) for i in self.positions], self.names, start)
-                    values = _as_arrow(pa, self.answer(X))
-            except ValueError as error:
-                partition = context.partitionId() if context else 0
-                raise ValueError(f"{error} (rows from {start} of partition {partition})") from error
             if not batch.num_rows:
                 continue
+            features = [batch.column(i) for i in self.positions]
+            values = self.answering.of_columns(features, start)
             start += batch.num_rows
             columns = [*batch.columns[: self.n_kept], values]
             names = [*batch.schema.names[: self.n_kept], "answer"]

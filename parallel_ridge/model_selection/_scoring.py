@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import scipy.optimize
 import scipy.special
+import sklearn
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import check_scoring
+from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.metaestimators import available_if
 
 from parallel_ridge.sources import Target
@@ -64,10 +66,11 @@ class Scoring:
     ----------
     name : str or None
         For messages; None is the squared error of leave-one-out.
-    kind : {"errors", "labels", "decisions"}
-        What scores are made from: squared errors, confusion counts or decision values.
+    kind : {"errors", "accuracy", "labels", "decisions"}
+        What scores are made from: squared errors, numbers of right predictions, confusion counts or
+        decision values.
     scorer : callable
-        ``scorer(estimator, X, y)``; not used for errors.
+        ``scorer(estimator, X, y)``; not used for errors and accuracy.
     needs_scale : bool
         Whether the scorer wants probabilities.
     weighted : bool
@@ -105,24 +108,30 @@ class Scoring:
         if not isinstance(scoring, str) and not callable(scoring):
             raise ValueError(f"scoring must be one name, a callable or None; got {scoring!r}.")
         scorer = check_scoring(estimator, scoring=scoring)
-        methods = getattr(scorer, "_response_method", None)
-        methods = (methods,) if isinstance(methods, str) else methods
-        accepts = inspect.signature(getattr(scorer, "_score_func", scorer)).parameters
-        weighted = "sample_weight" in accepts
         name = scoring if isinstance(scoring, str) else repr(scoring)
-        if methods == ("predict",) and not multilabel:
-            return cls(name, "labels", scorer, weighted=weighted)
-        if methods == ("predict_proba",) and not probability:
+        weighted = _takes_weights(scorer)
+        if scoring == "accuracy" and not multilabel:
+            return cls(name, "accuracy", weighted=weighted)
+        methods = getattr(scorer, "_response_method", None)
+        if methods is None:  # a function of the user's own, which may call any
+            return cls(name, "decisions", scorer, probability, weighted)
+        # As scikit-learn: the first of them that there is.
+        methods = [methods] if isinstance(methods, str) else list(methods)
+        method = next((m for m in methods if m != "predict_proba" or probability), None)
+        if method is None:
             raise ValueError(f"scoring={name} needs probabilities: set probability=True.")
-        needs_scale = probability and methods in (None, ("predict_proba",))
-        return cls(name, "decisions", scorer, needs_scale, weighted)
+        if method == "predict" and not multilabel:
+            return cls(name, "labels", scorer, weighted=weighted)
+        return cls(name, "decisions", scorer, method == "predict_proba", weighted)
 
-    def of_counts(self, counts: NDArray[Any], target: Target) -> float:
-        """Score of confusion counts."""
-        if self.name == "accuracy":  # scikit-learn's scorer takes a millisecond for each
-            return float(counts.trace() / counts.sum())
-        true, predicted = np.nonzero(counts)
-        weights, labels = counts[true, predicted], target.classes[true]
+    def of_counts(
+        self,
+        counts: tuple[NDArray[np.intp], NDArray[np.intp], NDArray[Any]],
+        target: Target,
+    ) -> float:
+        """Score of pairs of true and predicted classes, and how often each was."""
+        true, predicted, weights = counts
+        labels = target.classes[true]
         if self.weighted:
             return self._score(predicted, labels, _Held(target), sample_weight=weights)
         # As many pairs as there were rows: any function of labels and predictions can be had.
@@ -142,6 +151,20 @@ class Scoring:
         if not isinstance(score, Real | np.number) or isinstance(score, complex):
             raise ValueError(f"scoring={self.name} must give one number; it gave {score!r}.")
         return float(score)
+
+
+def _takes_weights(scorer: Any) -> bool:
+    """Whether a scorer is to get the weights of rows.
+
+    With metadata routing it says so itself, unless nothing was asked of it.
+    """
+    accepts = inspect.signature(getattr(scorer, "_score_func", scorer)).parameters
+    if "sample_weight" not in accepts:
+        return False
+    if not sklearn.get_config().get("enable_metadata_routing"):
+        return True
+    request = get_routing_for_object(scorer).score.requests.get("sample_weight")
+    return request in (None, True)
 
 
 @contextmanager

@@ -20,6 +20,8 @@ from parallel_ridge.model_selection._scoring import Scoring, fit_scale, where
 from parallel_ridge.model_selection._splits import Splits, terms
 from parallel_ridge.numerics import EPSILON
 from parallel_ridge.reductions import (
+    AccuracyReduction,
+    Confusion,
     ConfusionReduction,
     DecisionReduction,
     Decisions,
@@ -471,8 +473,14 @@ class Searcher:
         self, fold: Callable[[Sequence[int], Make], list[Any]], weighted: bool
     ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
         """Scores of shape (test sets, p), and the factors of probabilities if they needed them."""
+        weighted = weighted and self.scoring.weighted
+        if self.scoring.kind == "accuracy":
+            found = fold(
+                range(len(self.alphas)), lambda decisions: AccuracyReduction(decisions, weighted)
+            )
+            return np.array([right[:-1] / right[-1] for right in found]), None
         if self.scoring.kind == "labels":
-            k, weighted = len(self.target.classes), weighted and self.scoring.weighted
+            k = len(self.target.classes)
             counts = fold(
                 range(len(self.alphas)),
                 lambda decisions: ConfusionReduction(decisions, k, weighted),
@@ -489,12 +497,12 @@ class Searcher:
         scores, scales = (np.concatenate(columns, axis=-1) for columns in zip(*parts, strict=True))
         return scores, scales if self.scoring.needs_scale else None
 
-    def _score_counts(self, counts: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
+    def _score_counts(self, counts: Sequence[Confusion]) -> NDArray[np.float64]:
         """Scores of confusion counts of each test set, for each penalty."""
         scores = np.empty((len(counts), len(self.alphas)))
         for i, j in np.ndindex(scores.shape):
             with where(f"in scoring alpha={self.alphas[j]:g} on split {i}"):
-                scores[i, j] = self.scoring.of_counts(counts[i][j], self.target)
+                scores[i, j] = self.scoring.of_counts(counts[i].of_penalty(j), self.target)
         return scores
 
     def _score_values(

@@ -11,6 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.model_selection import check_cv
+from sklearn.utils.validation import _num_samples
 
 from parallel_ridge.backends import Backend
 from parallel_ridge.sources import Source
@@ -54,14 +55,15 @@ class Splits:
     rows: list[Split] | None = None
 
     @staticmethod
-    def of(backend: Backend, source: Source, cv: Any, y: Any, groups: Any = None) -> Splits:
+    def of(backend: Backend, source: Source, cv: Any, X: Any, y: Any, groups: Any = None) -> Splits:
         """Splits as scikit-learn makes them, of the rows of all processes in order of rank.
 
         Parameters
         ----------
         cv : int, splitter or iterable
-        y, groups : array-like
-            Labels, and the groups that a splitter keeps together, of this process's rows.
+        X, y, groups : array-like
+            Rows, labels, and the groups that a splitter keeps together, of this process, as the user
+            gave them. Where there are several processes, no splitter sees the features.
         """
         if source.stays:  # the backend has made groups of them, which are the folds
             folds = range(len(source.fold_sizes))
@@ -70,13 +72,15 @@ class Splits:
                 raise ValueError(f"Split {empty[0]} of cv={cv!r} has an empty test set.")
             others = [[j for j in folds if j != i] for i in folds]
             return Splits(others, [[i] for i in folds], len(folds))
-        y, groups = joined(backend.gather(lambda: y)), joined(backend.gather(lambda: groups))
         n, d = source.n_rows, source.n_features
+        labels, together = backend.gather(lambda: y), backend.gather(lambda: groups)
+        if len(labels) > 1:
+            X, y, groups = _Elsewhere((n, d)), joined(labels), joined(together)
         # Groups are worth their Gram matrices while these take no more memory than the rows do.
         most = 64 + 4 * max(1, n // d)
 
         def make(cv: Any) -> Splits:
-            splits = make_splits(cv, y, groups)
+            splits = make_splits(cv, X, y, groups)
             group = alike(splits, n, most)
             if group is None:
                 return Splits([[]] * len(splits), [[]] * len(splits), rows=splits)
@@ -145,7 +149,23 @@ def joined(parts: Sequence[Any]) -> Any:
     return full[0] if len(full) == 1 else np.concatenate(full)
 
 
-def make_splits(cv: Any, y: Any, groups: Any = None) -> list[Split]:
+class _Elsewhere:
+    """Rows of several processes, for splitters: how many there are."""
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self.shape = shape
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Any) -> Any:
+        raise ValueError(
+            "The splitter looks at X, and the rows are in several processes: pass the splits themselves, "
+            "as (train, test) positions, or the column that decides as groups."
+        )
+
+
+def make_splits(cv: Any, X: Any, y: Any, groups: Any = None) -> list[Split]:
     """Splits of a number of folds, a splitter or an iterable, as scikit-learn takes them.
 
     Raises
@@ -153,11 +173,10 @@ def make_splits(cv: Any, y: Any, groups: Any = None) -> list[Split]:
     ValueError
         If there is no split, or one has an empty set or a row that does not exist.
     """
-    n = y.shape[0]
-    rows = np.empty((n, 0))  # splitters look at the number of rows only
+    n = _num_samples(y)
     splits = [
         Split(_positions(train, n, i), _positions(test, n, i))
-        for i, (train, test) in enumerate(check_cv(cv, y, classifier=True).split(rows, y, groups))
+        for i, (train, test) in enumerate(check_cv(cv, y, classifier=True).split(X, y, groups))
     ]
     if not splits:
         raise ValueError(f"cv={cv!r} gives no splits.")
@@ -169,8 +188,16 @@ def make_splits(cv: Any, y: Any, groups: Any = None) -> list[Split]:
 
 
 def _positions(rows: Any, n: int, split: int) -> NDArray[np.intp]:
+    if isinstance(rows, slice):
+        return np.arange(n)[rows]
     rows = np.asarray(rows)
+    if rows.ndim != 1:
+        raise ValueError(f"Split {split} of cv holds {rows!r}, which are no positions of rows.")
     if rows.dtype == np.bool_:
+        if len(rows) != n:
+            raise ValueError(
+                f"Split {split} of cv has a mask of {len(rows)} rows, and there are {n} rows."
+            )
         rows = np.flatnonzero(rows)
     if len(rows) and rows.dtype.kind not in "iu":
         raise ValueError(f"Split {split} of cv holds {rows[0]!r}, which is no position of a row.")

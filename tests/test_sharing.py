@@ -1,0 +1,279 @@
+"""Labels keep their values, damaged matrices are refused, and threads share estimators."""
+
+import threading
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from numpy.testing import assert_array_equal
+
+from parallel_ridge import (
+    ParallelRidgeClassifier,
+    ParallelRidgeClassifierCV,
+    SufficientStatistics,
+)
+from parallel_ridge.kernels import _fold, _triangle
+
+LARGE = [2**60, 2**60 + 1, 2**60 + 2]
+
+
+@pytest.mark.parametrize("kind", ["i8", "u8", ">i8", ">u8"])
+@pytest.mark.parametrize("classes", [LARGE, np.array(LARGE), np.array(LARGE, "u8")])
+def test_labels_beyond_float64_meet_declared_classes(kind, classes):
+    rng = np.random.default_rng(0)
+    k = rng.integers(0, 3, 600)
+    X, y = rng.normal(size=(600, 4)), np.array(LARGE, kind)[k]
+    model = ParallelRidgeClassifier().partial_fit(X[:300], y[:300], classes=classes)
+    model.partial_fit(X[300:], y[300:].astype("i8"), classes=classes)
+    assert_array_equal(model.statistics_.class_counts, np.bincount(k))
+    assert model.classes_.tolist() == LARGE
+    assert set(model.predict(X).tolist()) <= set(LARGE)
+
+
+def test_classes_that_no_dtype_holds_are_refused():
+    X, y = np.eye(4), np.arange(4) % 2
+    with pytest.raises(ValueError, match="have no integer dtype in common"):
+        ParallelRidgeClassifier().partial_fit(X, y, classes=[-1, 0, 1, 2**63])
+    with pytest.raises(ValueError, match="strings and numbers do not order"):
+        ParallelRidgeClassifier().partial_fit(X, y, classes=["a", "b"])
+
+
+@pytest.mark.filterwarnings("ignore:The best alpha")
+@pytest.mark.parametrize("kind", [">f8", ">i8", "<f4", ">u2", "i1", "?", "u8"])
+def test_labels_come_back_in_their_dtype(kind):
+    X, y = np.random.default_rng(0).normal(size=(60, 3)), (np.arange(60) % 2).astype(kind)
+    for model in (
+        ParallelRidgeClassifier().fit(X, y),
+        ParallelRidgeClassifier().partial_fit(X, y),
+        ParallelRidgeClassifierCV([0.1, 1.0, 10.0]).fit(X, y),
+    ):
+        assert model.classes_.dtype == np.unique(y).dtype
+        assert model.classes_.dtype.byteorder == np.unique(y).dtype.byteorder
+        assert model.predict(X).dtype == model.classes_.dtype
+
+
+# ------------------------------------------------------------------------------------------------
+# Damage
+# ------------------------------------------------------------------------------------------------
+
+
+def damaged(how, index=np.int32):
+    X = sp.random(30, 8, density=0.3, format="csr", random_state=0)
+    X.indices, X.indptr = X.indices.astype(index), X.indptr.astype(index)
+    if how == "beyond":
+        X.indices[X.indptr[4]] = 8
+    elif how == "negative":
+        X.indices[X.indptr[4]] = -1
+    elif how == "far beyond":
+        X.indices[X.indptr[4]] = 10**8
+    elif how == "decreasing":
+        X.indptr[5] = X.indptr[4] - 1
+    elif how == "too long":
+        X.indptr[-1] += 5
+    return X
+
+
+HOWS = ["beyond", "negative", "far beyond", "decreasing", "too long"]
+
+
+@pytest.mark.parametrize("index", [np.int32, np.int64])
+@pytest.mark.parametrize("how", HOWS)
+def test_a_damaged_csr_matrix_is_refused_before_it_is_read(how, index):
+    y = np.arange(30) % 2
+    X = damaged("not at all", index)
+    fitted = ParallelRidgeClassifier(store_statistics=True).fit(X, y)
+    before = fitted.coef_.copy()
+    words = "row 4 .*8 columns" if "beyond" in how or how == "negative" else "damaged CSR"
+    calls = [
+        lambda X: ParallelRidgeClassifier().fit(X, y),
+        lambda X: ParallelRidgeClassifier(solver="svd").fit(X, y),
+        lambda X: ParallelRidgeClassifierCV().fit(X, y),
+        lambda X: fitted.partial_fit(X, y),
+        fitted.predict,
+        fitted.decision_function,
+        lambda X: SufficientStatistics.from_data(X, y),
+    ]
+    for call in calls:
+        with pytest.raises(ValueError, match=words):
+            call(damaged(how, index))
+    assert_array_equal(fitted.coef_, before)
+
+
+def arguments(**changes):
+    """Arguments of `fold_dense` that fit each other, but for some."""
+    d, k = 5, 3
+    grams = changes.pop("grams", [np.zeros((d, d))])
+    need = _fold.workspace_bytes(np.dtype("f8"), False, d, 1, 1) + 64
+    memory = np.empty(need, np.uint8)
+    start = -memory.ctypes.data % 64
+    given = {
+        "X": np.ones((8, d)),
+        "shift": np.zeros(d),
+        "weights": np.ones(8),
+        "labels": np.zeros(8, np.int32),
+        "label_ptr": None,
+        "grams": grams,
+        "class_sums": np.zeros((1, k, d)),
+        "workspace": memory[start : start + need - 64],
+        "n_threads": 1,
+    }
+    return list((given | changes).values())
+
+
+BAD_DENSE = {
+    "shift": {"shift": np.zeros(4)},
+    "weights": {"weights": np.ones(7)},
+    "labels": {"labels": np.zeros(7, np.int32)},
+    "class": {"labels": np.full(8, 3, np.int32)},
+    "negative class": {"labels": np.full(8, -1, np.int32)},
+    "label_ptr length": {"label_ptr": np.arange(8)},
+    "label_ptr order": {"label_ptr": np.array([0, 3, 2, 3, 4, 5, 6, 7, 8])},
+    "label_ptr end": {"label_ptr": np.arange(9) + 1},
+    "gram": {"grams": [np.zeros((4, 4))]},
+    "not square": {"grams": [np.zeros((5, 4))]},
+    "no gram": {"grams": []},
+    "many grams": {"grams": [np.zeros((5, 5))] * 17, "class_sums": np.zeros((17, 3, 5))},
+    "lanes": {"grams": [np.zeros((5, 5))] * 2},
+    "columns": {"class_sums": np.zeros((1, 3, 4))},
+    "no class": {"class_sums": np.zeros((1, 0, 5))},
+    "workspace": {"workspace": np.empty(64, np.uint8)},
+    "threads": {"n_threads": 0},
+    "strides": {"X": np.ones((8, 10))[:, ::2]},
+}
+
+
+def test_the_dense_kernel_takes_what_fits():
+    _fold.fold_dense(*arguments())
+
+
+@pytest.mark.parametrize("what", BAD_DENSE)
+def test_the_dense_kernel_checks_what_it_is_given(what):
+    with pytest.raises(ValueError):
+        _fold.fold_dense(*arguments(**BAD_DENSE[what]))
+
+
+def csr_arguments(**changes):
+    given = {
+        "indptr": np.array([0, 2, 3], np.int32),
+        "indices": np.array([0, 4, 2], np.int32),
+        "data": np.ones(3),
+        "n_columns": 5,
+        "weights": np.ones(2),
+        "labels": np.zeros(2, np.int32),
+        "label_ptr": None,
+        "grams": [np.zeros((5, 5))],
+        "class_sums": np.zeros((1, 3, 5)),
+        "n_threads": 1,
+    }
+    return list((given | changes).values())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"indices": np.array([0, 5, 2], np.int32)},
+        {"indices": np.array([-1, 4, 2], np.int32)},
+        {"indices": np.array([4, 0, 2], np.int32)},
+        {"indices": np.array([0, 0, 2], np.int32)},
+        {"indptr": np.array([0, 4, 3], np.int32)},
+        {"indptr": np.array([1, 2, 3], np.int32)},
+        {"indptr": np.array([0, 2, 9], np.int32)},
+        {"data": np.ones(2)},
+        {"labels": np.full(2, 3, np.int32)},
+        {"weights": np.ones(1)},
+        {"grams": [np.zeros((4, 4))]},
+        {"class_sums": np.zeros((1, 3, 4))},
+        {"n_threads": -1},
+    ],
+    ids=str,
+)
+def test_the_sparse_kernel_checks_what_it_is_given(changes):
+    _fold.fold_csr(*csr_arguments())
+    with pytest.raises(ValueError):
+        _fold.fold_csr(*csr_arguments(**changes))
+
+
+SQUARE, OBLONG, FIVE = np.zeros((5, 5)), np.zeros((5, 4)), np.zeros(5)
+U8 = np.uint64
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: _triangle.add(SQUARE, np.zeros((4, 4))),
+        lambda: _triangle.add(OBLONG, OBLONG),
+        lambda: _triangle.pack(SQUARE, np.zeros(14)),
+        lambda: _triangle.unpack(np.zeros(16), SQUARE),
+        lambda: _triangle.move_shift(
+            SQUARE.astype(U8), np.zeros(4, U8), FIVE.astype(U8), 1, SQUARE
+        ),
+        lambda: _triangle.select(SQUARE.copy(), np.array([0, 5])),
+        lambda: _triangle.select(SQUARE.copy(), np.array([2, 1])),
+        lambda: _triangle.scale(SQUARE, np.zeros(4), SQUARE.copy(), FIVE),
+        lambda: _triangle.eigenvectors(np.asfortranarray(OBLONG), FIVE),
+        lambda: _triangle.eigenvectors(np.asfortranarray(SQUARE), np.zeros(4)),
+        lambda: _triangle.tridiagonal(np.asfortranarray(SQUARE), FIVE, np.zeros(4), FIVE),
+        lambda: _triangle.rotate(
+            np.asfortranarray(SQUARE), FIVE, np.zeros((4, 2), order="F"), False
+        ),
+        lambda: _triangle.cholesky(np.asfortranarray(OBLONG), 2),
+        lambda: _triangle.cholesky(np.asfortranarray(SQUARE), 0),
+    ],
+)
+def test_triangles_check_what_they_are_given(call):
+    with pytest.raises(ValueError, match="do not fit"):
+        call()
+
+
+# ------------------------------------------------------------------------------------------------
+# Threads
+# ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ParallelRidgeClassifier(store_statistics=True),
+        lambda: ParallelRidgeClassifierCV([1.0], probability=True),
+    ],
+    ids=["one", "search"],
+)
+def test_of_threads_that_fit_one_estimator_the_last_wins_whole(make):
+    rng = np.random.default_rng(0)
+    data = [(rng.normal(size=(40, d)), np.arange(40) % k) for d, k in ((3, 2), (6, 4))]
+    alone = [vars(make().fit(X, y)) for X, y in data]
+    model, errors, barrier = make(), [], threading.Barrier(8)
+
+    def work(number):
+        try:
+            barrier.wait()
+            for i in range(25):
+                model.fit(*data[(number + i) % 2])
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    expected = next(a for a in alone if a["n_features_in_"] == model.n_features_in_)
+    found = vars(model)
+    assert found.keys() == expected.keys()
+    for name in ("coef_", "intercept_", "classes_"):
+        assert_array_equal(found[name], expected[name])
+    if "statistics_" in expected:
+        assert found["statistics_"] == expected["statistics_"]
+
+
+def test_options_that_are_set_during_a_fit_stay_set():
+    X, y = np.eye(6), np.arange(6) % 2
+    model = ParallelRidgeClassifier()
+
+    class Labels(np.ndarray):
+        def __array_finalize__(self, other):
+            model.set_params(alpha=7.0)
+
+    model.fit(X, y.view(Labels))
+    assert model.alpha == 7.0 and hasattr(model, "coef_")
