@@ -354,26 +354,36 @@ class StatisticsReduction:
             feature_names=feature_names,
         )
 
-    def better(self, found: SufficientStatistics) -> StatisticsReduction | None:
-        """The reduction that loses less of rows with these statistics; None if this one does.
+    def better(self, parts: Sequence[SufficientStatistics]) -> StatisticsReduction | None:
+        """The reduction that loses less of rows with these statistics in all; None if this one does.
 
         A shift that came from few rows may lie far from the means of all (rows of great weight,
         rows that drift), and products of tiny float32 numbers underflow: now both are known.
         """
-        if self.exact or found.exact or not found.weight_sum > 0.0:
+        if self.exact or all(part.exact for part in parts):
             return None
-        about = found.gram.diagonal()
-        centred = np.maximum(about - found.feature_sums * (found.means - found.shift), 0.0)
+        shift = parts[0].shift
+        if not all(np.array_equal(part.shift, shift) for part in parts):
+            parts = [SufficientStatistics.sum(parts)]
+            shift = parts[0].shift
+        weight = sum(part.weight_sum for part in parts)
+        if not weight > 0.0:
+            return None
+        about = sum(part.gram.diagonal() for part in parts)
+        sums = sum(part.feature_sums for part in parts)
+        rounding = sum(part.rounding for part in parts)
+        away = sums / weight
+        centred = np.maximum(about - sums * away, 0.0)
         kept = centred if self.centre else about
         products = str(self.work_dtype)
-        bad = found.rounding > WORTH_A_PASS[products] * kept
+        bad = rounding > WORTH_A_PASS[products] * kept
         far = bad & (about > FAR * centred)
         # What underflow takes does not shrink with the sum.
         tiny = bad & ~far & (products == "float32")
         if not (far.any() or tiny.any()):
             return None
-        move = far | (about > 2.0 * np.maximum(centred, CONSTANT * found.rounding))
-        shift = np.where(move & far.any(), found.means, found.shift)
+        move = far | (about > 2.0 * np.maximum(centred, CONSTANT * rounding))
+        shift = np.where(move & far.any(), shift + away, shift)
         return self._make(shift=shift, double=bool(tiny.any()) or products == "float64")
 
     def zero(self, n_threads: int) -> Lanes:
@@ -520,7 +530,7 @@ def fold_statistics(
         return fold(GroupedReduction([reduction] * n_groups), source)
 
     found = of(reduction)
-    better = reduction.better(SufficientStatistics.sum(found) if n_groups else found)
+    better = reduction.better(found if n_groups else [found])
     return (found, reduction) if better is None else (of(better), better)
 
 

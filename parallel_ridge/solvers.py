@@ -350,7 +350,10 @@ class CholeskyFactor:
         length = float(np.linalg.norm(coef, axis=1).max(initial=0.0))
         if not length > 0.0:
             return 0.0
-        size = np.linalg.norm(coef[:, self.varies] / self.scale, axis=1).max()
+        size = float(np.linalg.norm(coef[:, self.varies] / self.scale, axis=1).max())
+        bound = self.condition * (SOLVE_ROUNDING + self.lost) * size * self.scale.max() / length
+        if bound < ACCURACY["float64"]:  # whatever the direction
+            return bound
         noise = np.random.default_rng(0).standard_normal((2, len(self.scale)))
         noise *= (SOLVE_ROUNDING + self.lost) * size / len(self.scale) ** 0.5
         rhs = np.zeros((2, len(self.varies)))
@@ -562,9 +565,10 @@ class NormalEquations:
             lost = np.where(rounding > 0.0, rounding / total, 0.0).max(initial=0.0)
             used = self.varies | self.unknown
             scale = np.sqrt(total[used])
-            sides = np.abs(self.rhs[:, used] / scale).max(initial=0.0)
+            scaled = self.rhs[:, used] / scale
+            sides = np.abs(scaled).max(initial=0.0)
             if sides > 0.0:
-                sides *= np.linalg.norm(self.rhs[:, used] / scale / sides, axis=1).max()
+                sides *= np.linalg.norm(scaled / sides, axis=1).max()
                 explained = np.sqrt(self.squares[used] / total[used]).max(initial=0.0)
                 sides = max(sides, UNRELATED * explained * self.weight_sum**0.5)
                 lost = max(lost, (self.rhs_rounding[used] / scale).max() / sides)
@@ -575,10 +579,12 @@ class NormalEquations:
         lost = self.lost(alpha)
         return ACCURACY[self._kind(lost)] / (SOLVE_ROUNDING + lost)
 
-    def accurate(self, factor: CholeskyFactor, coef: NDArray[np.float64], alpha: float) -> bool:
+    def accurate(self, factor: CholeskyFactor, coef: NDArray[np.float64]) -> bool:
         """Whether the solution of a factor is accurate as it is."""
-        return factor.condition <= self.limit(alpha) and (
-            factor.error(coef) <= ACCURACY[self._kind(factor.lost)]
+        accuracy = ACCURACY[self._kind(factor.lost)]
+        return (
+            factor.condition * (SOLVE_ROUNDING + factor.lost) <= accuracy
+            and factor.error(coef) <= accuracy
         )
 
     def _kind(self, lost: float) -> str:
@@ -609,7 +615,7 @@ class NormalEquations:
         """
         factor = self.factorise(alpha, overwrite, self.limit(alpha) if limit is None else limit)
         coef = factor.solve(self.rhs)
-        if limit is None and not self.accurate(factor, coef, alpha):
+        if limit is None and not self.accurate(factor, coef):
             raise IllConditioned(factor.condition, factor.lost)
         return factor.weights(coef)
 
@@ -905,7 +911,7 @@ def solve_refined(
         system = NormalEquations(statistics, problem, overwrite and not statistics.exact)
         factor = system.factorise(alpha, True, REFINE_LIMIT)
         coef = factor.solve(system.rhs)
-        if system.accurate(factor, coef, alpha):
+        if system.accurate(factor, coef):
             return factor.weights(coef), None
         if factor.lost > 0.1:  # no step would correct anything
             raise IllConditioned(factor.condition, factor.lost)
@@ -1286,7 +1292,7 @@ class _Rows:
                 part_weights = weights[part] / total
                 away += rows.T @ part_weights
                 with np.errstate(over="ignore"):
-                    squares += _squares(rows).T @ part_weights
+                    squares += _weighted_squares(rows, part_weights)
             check_range(squares)
             variances = np.maximum(squares - away * away, 0.0)
             means = shift + away
@@ -1299,8 +1305,10 @@ class _Rows:
         return means, variances, np.where(constant, shift, np.nan)
 
 
-def _squares(X: Any) -> Any:
-    return X * X if isinstance(X, np.ndarray) else X.multiply(X)
+def _weighted_squares(X: Any, weights: NDArray[np.float64]) -> Any:
+    if isinstance(X, np.ndarray):
+        return np.einsum("ij,ij,i->j", X, X, weights)
+    return X.multiply(X).T @ weights
 
 
 def solve_dual(

@@ -99,7 +99,14 @@ def default_threads() -> int:
         in_joblib_thread
     ):  # the other workers have the other cores; worker processes have OpenMP limits
         return 1
-    return max(1, min(_fold.max_threads(), joblib.cpu_count()))
+    affinity = frozenset(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    return max(1, min(_fold.max_threads(), _cores(affinity, os.environ.get("LOKY_MAX_CPU_COUNT"))))
+
+
+@cache
+def _cores(affinity: frozenset[int] | None, limit: str | None) -> int:
+    """Cores by joblib, which reads a container's quota from files: a fifth of a small fit, each time."""
+    return int(joblib.cpu_count())
 
 
 @cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable
 from functools import partial, wraps
@@ -656,10 +655,12 @@ def fits_whole(method: Callable[Concatenate[E, A], E]) -> Callable[Concatenate[E
 
     @wraps(method)
     def fit(self: E, /, *args: A.args, **kwargs: A.kwargs) -> E:
-        twin = copy.copy(self)
+        twin = object.__new__(type(self))
+        twin.__dict__ = dict(vars(self))
         with public_call(f"{type(self).__name__}.{method.__name__}"):
             method(twin, *args, **kwargs)
-        given = {name: vars(self)[name] for name in self._get_param_names() if name in vars(self)}
+        # Options that were set meanwhile stay; what a fit makes has an underscore at either end.
+        given = {name: value for name, value in vars(self).items() if name.strip("_") == name}
         self.__dict__ = vars(twin) | given
         return self
 
