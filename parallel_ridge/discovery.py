@@ -38,16 +38,13 @@ class StatisticsOptions:
     Attributes
     ----------
     centre, double : bool
-    shift : ndarray of shape (d,), or None
-        None: that of a sample of each worker's rows.
     near : ndarray of shape (d,), or None
-        See `choose_shift`.
+        The shift of earlier rows: see `choose_shift`.
     feature_names : ndarray of str, or None
     """
 
     centre: bool = True
     double: bool = False
-    shift: NDArray[np.float64] | None = None
     near: NDArray[np.float64] | None = None
     feature_names: NDArray[Any] | None = None
 
@@ -64,7 +61,7 @@ class Discovery:
     def __init__(self, options: StatisticsOptions, n_threads: int) -> None:
         self.options = options
         self.n_threads = n_threads
-        self.shift = options.shift
+        self.shift: NDArray[np.float64] | None = None
         self.value: SufficientStatistics | None = None
         self._open: tuple[StatisticsReduction, Lanes] | None = None
 

@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from _oracles import coded, relative_error, ridge
 from sklearn.datasets import load_digits, make_multilabel_classification
 
 from parallel_ridge import (
@@ -296,6 +297,23 @@ def test_columns_that_are_no_features_stay_in_the_jvm(spark, digits):
     assert [row[0] for row in kept.collect()] == [True]
     with pytest.raises(ValueError, match="2 columns 'features'"):
         model.predict(rows.select("features", F.col("label").alias("features")))
+
+
+@pytest.mark.parametrize("at", [0.0, 30.0, 1000.0])
+def test_float32_rows_lose_no_more_than_in_an_array(spark, at):
+    rng = np.random.default_rng(0)
+    X = (rng.normal(size=(3000, 10)) + at).astype(np.float32)
+    y = (X[:, 0] - at + rng.normal(size=3000) > 0).astype(int)
+    exact, _ = ridge(X, coded(y), 1.0)
+    rows = frame(spark, Kind("array", np.float32), X, y).repartition(4)
+    here, there = (
+        relative_error(model.coef_, exact)
+        for model in (
+            ParallelRidgeClassifier().fit(X, y),
+            ParallelRidgeClassifier().fit(rows, "label"),
+        )
+    )
+    assert there <= 2.0 * here + 2e-7
 
 
 def test_frames_of_pandas_on_spark_are_told_what_to_do(spark):

@@ -37,7 +37,7 @@ class Plan:
         Whether statistics of all rows, with the weights that they come with, will be wanted.
     centre, double : bool
         See `StatisticsReduction`.
-    shift, near : ndarray of shape (d,), or None
+    near : ndarray of shape (d,), or None
     cv, groups : object
         How rows will be split, of a search: see `Splits`.
     """
@@ -45,7 +45,6 @@ class Plan:
     statistics: bool = False
     centre: bool = True
     double: bool = False
-    shift: NDArray[np.float64] | None = None
     near: NDArray[np.float64] | None = None
     cv: Any = None
     groups: Any = None

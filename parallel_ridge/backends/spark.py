@@ -256,7 +256,6 @@ class SparkBackend(Backend):
             statistics = StatisticsOptions(
                 plan.centre,
                 plan.double,
-                plan.shift,
                 plan.near,
                 np.array(names, dtype=object) if of_columns else None,
             )
