@@ -171,7 +171,7 @@ def statistics(options: Options) -> Iterator[Comparison]:
             timed(syrk(X32)),
             "`ssyrk`, float32",
             faster(times, level),
-            note,
+            note if level in _fold.levels() else "This processor does not have this level.",
         )
     yield Comparison(
         "`uint8`, one thread",

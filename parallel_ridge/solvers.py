@@ -1524,7 +1524,9 @@ def solve_conjugate_gradients(
         image_of, B, diagonal, penalty, accuracy, 10 * min(len(B), moments.n_samples) + 100
     )
     # Rounding of a product is relative to the largest eigenvalue, that of B to the sums it is from.
-    terms = np.sqrt(n * moments.square_sums) + (0.0 if problem.fit_intercept else n * np.abs(shift))
+    terms = np.abs(class_sums).max(axis=0, initial=0.0) + np.abs(moments.feature_sums)
+    if not problem.fit_intercept:
+        terms += n * np.abs(shift)
     root = np.sqrt(diagonal)
     sides = float(np.linalg.norm(B / root[:, None], axis=0).max(initial=0.0))
     sides = max(

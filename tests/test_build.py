@@ -47,7 +47,8 @@ def test_a_build_without_openmp_gives_the_same_bits_with_one_thread(tmp_path):
     build = subprocess.run(
         [
             *(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"),
-            *("-Csetup-args=-Dopenmp=disabled", f"-Cbuild-dir={tmp_path / 'build'}"),
+            "--config-settings=setup-args=-Dopenmp=disabled",
+            f"--config-settings=build-dir={tmp_path / 'build'}",
             *("--wheel-dir", str(tmp_path), str(CHECKOUT)),
         ],
         env={**os.environ, "PATH": tools},
