@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from parallel_ridge.backends import named_call
 from parallel_ridge.backends.mpi import MPIBackend, Report
 from parallel_ridge.datasets import read_idx
-from parallel_ridge.sources import agree, take_rows
+from parallel_ridge.sources import agree, as_csr, take_rows
 
 __all__ = ["MPIBackend", "Report", "local_slice", "open_rows", "scatter_rows", "together"]
 
@@ -180,7 +180,7 @@ def scatter_rows(*arrays: Any, root: int = 0, comm: Any = None) -> tuple[Any, ..
 def _rows(array: Any) -> Any:
     if array is None:
         return None
-    return sp.csr_matrix(array) if sp.issparse(array) else np.asarray(array)
+    return as_csr(array, "an array") if sp.issparse(array) else np.asarray(array)
 
 
 def _part(n: int, rank: int, size: int) -> slice:

@@ -17,6 +17,7 @@ from parallel_ridge.sources import (
     Block,
     Labels,
     Target,
+    as_csr,
     canonical,
     check_weights,
     encode_labels,
@@ -213,7 +214,7 @@ class BlockReader(Reader):
                 f"{type(item).__name__} at row {start}."
             )
         sparse = sp.issparse(item[0])
-        X = canonical(sp.csr_matrix(item[0])) if sparse else np.asarray(item[0])
+        X = canonical(as_csr(item[0])) if sparse else np.asarray(item[0])
         if len(X.shape) != 2:
             raise ValueError(f"X of shape {X.shape} at row {start}; expected (n, d).")
         labels, target = encode_labels(item[1])

@@ -521,27 +521,69 @@ def shifted(X: Any, shift: NDArray[np.float64]) -> Any:
     return (X - step).tocsr()
 
 
-def check_csr(X: Any) -> None:
-    """Raise unless the indices of a CSR matrix are those of its columns: SciPy does not look."""
+def check_sparse(X: Any, name: str = "X") -> None:
+    """Raise unless a sparse matrix has its values in its own rows and columns: SciPy does not look.
+
+    Parameters
+    ----------
+    X : sparse matrix of any format
+    name : str
+        What it is called in the message.
+
+    Raises
+    ------
+    ValueError
+    """
     n, d = X.shape
+    if X.format == "coo":
+        outside = (X.row < 0) | (X.row >= n) | (X.col < 0) | (X.col >= d)
+        _raise_outside(name, X, outside, lambda at: (X.row[at], X.col[at]))
+    if X.format not in ("csr", "csc", "bsr"):
+        return
+    block = X.blocksize if X.format == "bsr" else (1, 1)
+    n_major, n_minor = (d, n) if X.format == "csc" else (n // block[0], d // block[1])
     indptr, indices = X.indptr, X.indices
-    if len(indptr) != n + 1 or indptr[0] != 0 or (np.diff(indptr) < 0).any():
+    if len(indptr) != n_major + 1 or indptr[0] != 0 or (np.diff(indptr) < 0).any():
         raise ValueError(
-            "X is a damaged CSR matrix: its indptr must begin with 0 and not decrease."
+            f"{name} is a damaged {X.format.upper()} matrix: its indptr must begin with 0 and not "
+            "decrease."
         )
     used = indptr[-1]
     if len(indices) < used or len(X.data) < used:
         raise ValueError(
-            f"X is a damaged CSR matrix: it has fewer than its indptr's {used} values."
+            f"{name} is a damaged {X.format.upper()} matrix: it has fewer than its indptr's {used} "
+            "values."
         )
     indices = indices[:used]
-    if used and not (indices.min() >= 0 and indices.max() < d):
-        at = int(np.flatnonzero((indices < 0) | (indices >= d))[0])
-        row = int(np.searchsorted(indptr, at, side="right")) - 1
+
+    def place(at: int) -> tuple[int, int]:
+        major, minor = int(np.searchsorted(indptr, at, side="right")) - 1, int(indices[at])
+        return (minor, major) if X.format == "csc" else (major * block[0], minor * block[1])
+
+    if used and not (indices.min() >= 0 and indices.max() < n_minor):
+        _raise_outside(name, X, (indices < 0) | (indices >= n_minor), place)
+
+
+def _raise_outside(
+    name: str, X: Any, outside: NDArray[np.bool_], place: Callable[[int], tuple[int, int]]
+) -> None:
+    if outside.any():
+        row, column = place(int(np.flatnonzero(outside)[0]))
         raise ValueError(
-            f"X is a damaged CSR matrix: row {row} has a value in column {indices[at]}, and there are "
-            f"{d} columns."
+            f"{name} is a damaged {X.format.upper()} matrix: row {row} has a value in column {column}, "
+            f"and there are {X.shape[0]} rows and {X.shape[1]} columns."
         )
+
+
+def as_csr(X: Any, name: str = "X") -> Any:
+    """A sparse matrix of any format as CSR; one that is damaged is refused (see `check_sparse`)."""
+    if X.ndim != 2:
+        return X  # which scikit-learn's checks refuse
+    check_sparse(X, name)
+    if X.format != "csr":
+        X = sp.csr_matrix(X)
+        check_sparse(X, name)  # lists and dictionaries of indices show their damage only now
+    return X
 
 
 def canonical(X: Any) -> Any:
@@ -550,9 +592,9 @@ def canonical(X: Any) -> Any:
     Raises
     ------
     ValueError
-        See `check_csr`.
+        See `check_sparse`.
     """
-    check_csr(X)
+    check_sparse(X)
     if not X.has_canonical_format:
         X = X.copy()
         X.sum_duplicates()
@@ -605,8 +647,7 @@ def encode_labels(y: Any, classes: Any = None) -> tuple[Labels, Target]:
     """
     if y is None:
         raise ValueError("y is missing: pass the labels of the rows of X.")
-    if not sp.issparse(y):
-        y = np.asarray(y)
+    y = as_csr(y, "y") if sp.issparse(y) else np.asarray(y)
     if y.ndim == 2 and y.shape[1] == 1 and not sp.issparse(y):
         y = column_or_1d(y, warn=True)
     if len(getattr(y, "shape", ())) == 1 and y.dtype.kind in "bui" and len(y):
@@ -723,7 +764,11 @@ def weight_range(weights: NDArray[np.float64] | None) -> tuple[float, float]:
 def check_rows(X: Any, y: Any, empty: bool) -> tuple[Any, Any]:
     """Rows after scikit-learn's checks, and the labels; there may be none in any case."""
     X = check_array(
-        X, accept_sparse="csr", ensure_all_finite=False, ensure_min_samples=0, input_name="X"
+        as_csr(X) if sp.issparse(X) else X,
+        accept_sparse="csr",
+        ensure_all_finite=False,
+        ensure_min_samples=0,
+        input_name="X",
     )
     return X, y
 

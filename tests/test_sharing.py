@@ -57,11 +57,12 @@ def test_labels_come_back_in_their_dtype(kind):
 # ------------------------------------------------------------------------------------------------
 
 
-def damaged(how, index=np.int32):
-    X = sp.random(30, 8, density=0.3, format="csr", random_state=0)
+def damaged(how, index=np.int32, form="csr"):
+    """A compressed matrix of 30 rows and 8 columns, damaged along its compressed axis."""
+    X = sp.random(30, 8, density=0.3, format=form, random_state=0)
     X.indices, X.indptr = X.indices.astype(index), X.indptr.astype(index)
     if how == "beyond":
-        X.indices[X.indptr[4]] = 8
+        X.indices[X.indptr[4]] = 30
     elif how == "negative":
         X.indices[X.indptr[4]] = -1
     elif how == "far beyond":
@@ -73,30 +74,74 @@ def damaged(how, index=np.int32):
     return X
 
 
+def calls_with(X, y, fitted):
+    """Every road that sparse rows take into the library."""
+    return [
+        lambda: ParallelRidgeClassifier().fit(X, y),
+        lambda: ParallelRidgeClassifier(solver="svd").fit(X, y),
+        lambda: ParallelRidgeClassifierCV().fit(X, y),
+        lambda: ParallelRidgeClassifierCV(cv=3).fit(X, y),
+        lambda: fitted.partial_fit(X, y),
+        lambda: fitted.predict(X),
+        lambda: fitted.decision_function(X),
+        lambda: fitted.score(X, y),
+        lambda: SufficientStatistics.from_data(X, y),
+    ]
+
+
 HOWS = ["beyond", "negative", "far beyond", "decreasing", "too long"]
 
 
 @pytest.mark.parametrize("index", [np.int32, np.int64])
+@pytest.mark.parametrize("form", ["csr", "csc", "bsr"])
 @pytest.mark.parametrize("how", HOWS)
-def test_a_damaged_csr_matrix_is_refused_before_it_is_read(how, index):
+def test_a_damaged_compressed_matrix_is_refused_before_it_is_read(how, form, index):
     y = np.arange(30) % 2
-    X = damaged("not at all", index)
-    fitted = ParallelRidgeClassifier(store_statistics=True).fit(X, y)
+    fitted = ParallelRidgeClassifier(store_statistics=True).fit(damaged("not at all", index), y)
     before = fitted.coef_.copy()
-    words = "row 4 .*8 columns" if "beyond" in how or how == "negative" else "damaged CSR"
-    calls = [
-        lambda X: ParallelRidgeClassifier().fit(X, y),
-        lambda X: ParallelRidgeClassifier(solver="svd").fit(X, y),
-        lambda X: ParallelRidgeClassifierCV().fit(X, y),
-        lambda X: fitted.partial_fit(X, y),
-        fitted.predict,
-        fitted.decision_function,
-        lambda X: SufficientStatistics.from_data(X, y),
-    ]
-    for call in calls:
+    inside = "beyond" in how or how == "negative"
+    words = r"(row|column) 4\b.*30 rows and 8 columns" if inside else "damaged"
+    for call in calls_with(damaged(how, index, form), y, fitted):
+        with pytest.raises(ValueError, match=f"X is a damaged {form.upper()} matrix.*"):
+            call()
         with pytest.raises(ValueError, match=words):
-            call(damaged(how, index))
+            call()
     assert_array_equal(fitted.coef_, before)
+
+
+@pytest.mark.parametrize("form", ["coo", "lil", "dok"])
+def test_damage_in_other_formats_is_refused(form):
+    y = np.arange(30) % 2
+    good = damaged("not at all")
+    fitted = ParallelRidgeClassifier(store_statistics=True).fit(good, y)
+    X = good.asformat(form)
+    if form == "coo":
+        X.col[2] = 10**8
+    elif form == "lil":
+        X.rows[4][0] = 10**8
+    else:
+        X._dict[(4, 10**8)] = 1.0
+    for call in calls_with(X, y, fitted):
+        with pytest.raises(ValueError, match="matrix"):
+            call()
+
+
+@pytest.mark.parametrize("form", ["csr", "csc", "coo"])
+def test_damaged_sparse_targets_are_refused(form):
+    X = np.random.default_rng(0).normal(size=(30, 4))
+    y = sp.random(30, 3, density=0.4, format="csr", random_state=0).astype(bool).astype(int)
+    fitted = ParallelRidgeClassifier().fit(X, y)
+    y = y.asformat(form)
+    (y.col if form == "coo" else y.indices)[2] = 10**8
+    for call in (
+        lambda: ParallelRidgeClassifier().fit(X, y),
+        lambda: ParallelRidgeClassifierCV(cv=3).fit(X, y),
+        lambda: ParallelRidgeClassifier().partial_fit(X, y),
+        lambda: fitted.score(X, y),
+        lambda: SufficientStatistics.from_data(X, y),
+    ):
+        with pytest.raises(ValueError, match=f"y is a damaged {form.upper()} matrix"):
+            call()
 
 
 def arguments(**changes):
@@ -277,3 +322,43 @@ def test_options_that_are_set_during_a_fit_stay_set():
 
     model.fit(X, y.view(Labels))
     assert model.alpha == 7.0 and hasattr(model, "coef_")
+
+
+def test_readers_see_one_fit_whole_while_others_fit():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 4))
+    targets = [np.array([f"{c}{k}" for k in np.arange(60) % n]) for c, n in (("a", 2), ("b", 5))]
+    fitted = [ParallelRidgeClassifierCV([1.0], probability=True).fit(X, y) for y in targets]
+    model = ParallelRidgeClassifierCV([1.0], probability=True, store_statistics=True)
+    model.fit(X, targets[0])
+    calls = {
+        "predict": lambda m: m.predict(X),
+        "decision_function": lambda m: m.decision_function(X),
+        "predict_proba": lambda m: m.predict_proba(X),
+        "predict_log_proba": lambda m: m.predict_log_proba(X),
+        "coef_path": lambda m: m.coef_path([0.1, 10.0])[0],
+        "score": lambda m: m.score(X, targets[0]),
+    }
+    for one, y in zip(fitted, targets, strict=True):
+        one.set_params(store_statistics=True).fit(X, y)
+    expected = {name: [call(one) for one in fitted] for name, call in calls.items()}
+    errors, done = [], threading.Event()
+
+    def read():
+        try:
+            while not done.is_set():
+                for name, call in calls.items():
+                    found = call(model)
+                    assert any(np.array_equal(found, one) for one in expected[name]), name
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for i in range(40):
+        model.fit(X, targets[i % 2])
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert not errors

@@ -9,6 +9,7 @@ from numbers import Integral, Real
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import accuracy_score
@@ -41,7 +42,8 @@ from parallel_ridge.sources import (
     Labels,
     Source,
     Target,
-    check_csr,
+    as_csr,
+    check_sparse,
     check_weights,
     described,
     take_rows,
@@ -67,6 +69,51 @@ PREDICT_ROWS = 64
 PREDICT_VALUES = 2**16
 
 
+E = TypeVar("E", bound=BaseEstimator)
+A = ParamSpec("A")
+R = TypeVar("R")
+
+
+def _twin(estimator: E) -> E:
+    """A copy that shares all attributes, as they are at one moment.
+
+    Fits replace an estimator's attributes all at once, and never change one in place.
+    """
+    twin = object.__new__(type(estimator))
+    twin.__dict__ = dict(vars(estimator))
+    return twin
+
+
+def reads_whole(method: Callable[Concatenate[E, A], R]) -> Callable[Concatenate[E, A], R]:
+    """A method that reads what a fit made: all from one fit, whatever other threads fit meanwhile."""
+
+    @wraps(method)
+    def read(self: E, /, *args: A.args, **kwargs: A.kwargs) -> R:
+        return method(_twin(self), *args, **kwargs)
+
+    return read
+
+
+def fits_whole(method: Callable[Concatenate[E, A], E]) -> Callable[Concatenate[E, A], E]:
+    """A method that fits, run on a twin whose attributes replace the estimator's at the end, all at once.
+
+    If it raises, KeyboardInterrupt included, the estimator stays as it was; and of several threads that
+    fit one estimator, the last one wins, whole.
+    """
+
+    @wraps(method)
+    def fit(self: E, /, *args: A.args, **kwargs: A.kwargs) -> E:
+        twin = _twin(self)
+        with public_call(f"{type(self).__name__}.{method.__name__}"):
+            method(twin, *args, **kwargs)
+        # Options that were set meanwhile stay; what a fit makes has an underscore at either end.
+        given = {name: value for name, value in vars(self).items() if name.strip("_") == name}
+        self.__dict__ = vars(twin) | given
+        return self
+
+    return fit
+
+
 class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
     """Predictions and solves of a ridge classifier."""
 
@@ -80,6 +127,7 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
     store_statistics: bool
     verbose: int
 
+    @reads_whole
     def coef_path(self, alphas: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
         """Weights for many penalties, with no new pass over the rows.
 
@@ -114,6 +162,7 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         intercepts = np.array([weights.intercept for weights in path], dtype=self.coef_.dtype)
         return coefs[:, 0] if self.coef_.ndim == 1 else coefs, intercepts
 
+    @reads_whole
     def decision_function(self, X: ArrayLike) -> NDArray[Any]:
         """Decision values of rows.
 
@@ -132,6 +181,7 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
             return self._in_spark(X, "decision_function", "decision")
         return self._by_rows(X, lambda values: values)
 
+    @reads_whole
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Classes of rows.
 
@@ -154,6 +204,7 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
             return self.classes_[self._by_rows(X, lambda values: (values > 0).astype(np.intp))]
         return self.classes_[self._by_rows(X, lambda values: values.argmax(axis=1))]
 
+    @reads_whole
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Accuracy of the predictions: the part of the rows whose label is right.
 
@@ -179,6 +230,8 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         def here() -> tuple[float, float]:
             if _is_empty(X) and _is_empty(y):  # others may have rows
                 return 0.0, 0.0
+            if sp.issparse(y):
+                check_sparse(y, "y")
             weights = check_weights(sample_weight, _num_samples(y))
             options = {"sample_weight": weights, "normalize": False}
             right = accuracy_score(y, self.predict(X), **options)
@@ -247,7 +300,9 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         """
 
         def validate(X: Any, y: Any, empty: bool) -> tuple[Any, Any]:
-            check_shape(X)
+            X = as_rows(X)
+            if sp.issparse(y):
+                check_sparse(y, "y")
             common = {"reset": reset, "accept_sparse": "csr", "ensure_all_finite": False}
             if not empty or y is None or not _is_empty(y):
                 return validate_data(self, X, y, multi_output=True, **common)
@@ -512,10 +567,8 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
     def _by_rows(self, X: Any, answer: Callable[[NDArray[Any]], NDArray[Any]]) -> NDArray[Any]:
         """`answer` to the decision values of each block of rows, in order."""
         check_is_fitted(self)
-        check_shape(X)
+        X = as_rows(X)
         X = validate_data(self, X, reset=False, accept_sparse="csr", ensure_all_finite=False)
-        if not isinstance(X, np.ndarray):
-            check_csr(X)
         coef = np.atleast_2d(self.coef_).T
 
         def of_part(start: int) -> NDArray[Any]:
@@ -641,32 +694,6 @@ def _is_empty(rows: Any) -> bool:
     return (shape[0] if shape else len(rows) if hasattr(rows, "__len__") else 1) == 0
 
 
-E = TypeVar("E", bound=BaseEstimator)
-A = ParamSpec("A")
-
-
-def fits_whole(method: Callable[Concatenate[E, A], E]) -> Callable[Concatenate[E, A], E]:
-    """A method that fits, run on a twin whose attributes replace the estimator's at the end, all at once.
-
-    If it raises, KeyboardInterrupt included, the estimator stays as it was; and of several threads that
-    fit one estimator, the last one wins, whole. Fitted attributes are replaced, never changed in place,
-    so that the twin may share them.
-    """
-
-    @wraps(method)
-    def fit(self: E, /, *args: A.args, **kwargs: A.kwargs) -> E:
-        twin = object.__new__(type(self))
-        twin.__dict__ = dict(vars(self))
-        with public_call(f"{type(self).__name__}.{method.__name__}"):
-            method(twin, *args, **kwargs)
-        # Options that were set meanwhile stay; what a fit makes has an underscore at either end.
-        given = {name: value for name, value in vars(self).items() if name.strip("_") == name}
-        self.__dict__ = vars(twin) | given
-        return self
-
-    return fit
-
-
 def forget_fit(estimator: BaseEstimator) -> None:
     """Remove all fitted attributes."""
     for name in [name for name in vars(estimator) if name.endswith("_")]:
@@ -674,10 +701,19 @@ def forget_fit(estimator: BaseEstimator) -> None:
     vars(estimator).pop("_declared_classes", None)
 
 
-def check_shape(X: Any) -> None:
-    """Raise for arrays that are no rows of numbers, with what scikit-learn's error leaves out."""
+def as_rows(X: Any) -> Any:
+    """Sparse rows as CSR, all others as they are.
+
+    Raises
+    ------
+    ValueError
+        For arrays that are no rows of numbers, with what scikit-learn's error leaves out, and for
+        damaged sparse matrices (see `check_sparse`).
+    """
+    if sp.issparse(X):
+        return as_csr(X)
     if not isinstance(X, np.ndarray):
-        return
+        return X
     if X.ndim > 2:
         raise ValueError(
             f"Found array with dim {X.ndim}, of shape {X.shape}, while dim <= 2 is required: "
@@ -688,6 +724,7 @@ def check_shape(X: Any) -> None:
             f"X must hold numbers, and holds strings: {X.flat[0].item()!r} in row 0, column 0. Convert "
             "it, as by X.astype(float) or an encoder."
         )
+    return X
 
 
 def check_alpha(alpha: Any) -> float:

@@ -21,6 +21,7 @@ from parallel_ridge.estimators._base import (
     class_weights,
     fits_whole,
     forget_fit,
+    reads_whole,
 )
 from parallel_ridge.frames import is_spark
 from parallel_ridge.model_selection import (
@@ -307,6 +308,7 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
         return self
 
     @available_if(_has_probabilities)
+    @reads_whole
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
         """Probabilities of the classes of rows.
 
@@ -329,6 +331,7 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
         return probabilities(values, self.probability_scale_, self._multilabel)
 
     @available_if(_has_probabilities)
+    @reads_whole
     def predict_log_proba(self, X: ArrayLike) -> NDArray[np.float64]:
         """Logarithms of :meth:`predict_proba`.
 
