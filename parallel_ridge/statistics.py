@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from types import NoneType
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
@@ -301,6 +302,8 @@ class SufficientStatistics:
                 f"{other.class_counts.tolist()} from {self.n_samples} with "
                 f"{self.class_counts.tolist()} (classes {rest.classes.tolist()})."
             )
+        if other.n_samples:
+            rest = rest._without_residue()
         if rest.multilabel:
             return rest
         _, gone = among(rest.classes, theirs)
@@ -430,6 +433,30 @@ class SufficientStatistics:
                 f"Cannot {verb} statistics with labels {self.classes.tolist()} and "
                 f"{other.classes.tolist()}: {error}"
             ) from error
+
+    def _without_residue(self) -> SufficientStatistics:
+        """Sums of no rows are zero and weights are not negative, whatever rounding left of them."""
+        empty = self.class_counts == 0
+        weights = np.where(empty, 0.0, np.maximum(self.class_weights, 0.0))
+        if self.multilabel:
+            total = max(self.weight_sum, weights.max(initial=0.0)) if self.n_samples else 0.0
+        else:
+            total = float(weights.sum())
+        rest = replace(
+            self,
+            weight_sum=total,
+            class_weights=weights,
+            class_sums=np.where(empty[:, None], 0, self.class_sums),
+        )
+        if self.n_samples:
+            return rest
+        zeros = np.zeros_like(self.feature_sums)
+        return replace(
+            rest,
+            feature_sums=zeros,
+            gram=np.zeros_like(self.gram),
+            rounding=np.zeros(self.n_features),
+        )
 
     def _combine(self, other: SufficientStatistics, sign: int) -> SufficientStatistics:
         verb = "merge" if sign > 0 else "subtract"
@@ -576,6 +603,7 @@ class SufficientStatistics:
             header = json.loads(arrays.pop("header").tobytes())
             if header["format"] != FORMAT:
                 raise ValueError(f"its format is {header['format']!r}")
+            _check_header(header)
             if header["version"] > VERSION:
                 raise ValueError(
                     f"its version {header['version']} is newer than {VERSION}, "
@@ -718,6 +746,7 @@ def _read_members(stream: IO[bytes]) -> dict[str, NDArray[Any]]:
     """The arrays of a file, of the names that are expected; sizes are checked before they are read."""
     if not stream.seekable():
         stream = io.BytesIO(stream.read())
+    length = stream.seek(0, os.SEEK_END)
     arrays = {}
     with zipfile.ZipFile(stream) as archive:
         names = archive.namelist()
@@ -730,6 +759,11 @@ def _read_members(stream: IO[bytes]) -> dict[str, NDArray[Any]]:
             info = archive.getinfo(member)
             if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
                 raise ValueError(f"its member {name!r} is compressed")
+            if info.header_offset + info.file_size > length:
+                raise ValueError(
+                    f"its member {name!r} is said to have {info.file_size} bytes, and the file has "
+                    f"{length}"
+                )
             with archive.open(info) as content:
                 version = np.lib.format.read_magic(content)
                 read = {
@@ -748,6 +782,26 @@ def _read_members(stream: IO[bytes]) -> dict[str, NDArray[Any]]:
                 data = np.frombuffer(bytearray(content.read()), dtype)
             arrays[name] = data.reshape(shape, order="F" if fortran else "C")
     return arrays
+
+
+def _check_header(header: dict[str, Any]) -> None:
+    """Raise unless each entry has its type; a flag is no number."""
+    kinds: dict[str, tuple[type, ...]] = {
+        "version": (int,),
+        "n_samples": (int,),
+        "weight_sum": (int, float),
+        "dtype": (str,),
+        "multilabel": (bool,),
+        "labels_are_objects": (bool,),
+    }
+    if header.get("version") != 1:
+        kinds |= {"labels": (list, NoneType), "feature_names": (list, NoneType)}
+    for name, types in kinds.items():
+        value = header[name]
+        if type(value) not in types:
+            raise ValueError(f"its header's {name} is {value!r}")
+        if isinstance(value, list) and not all(isinstance(one, str) for one in value):
+            raise ValueError(f"its header's {name} are not strings only: {value[:5]}")
 
 
 def _from_arrays(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> SufficientStatistics:
@@ -791,7 +845,7 @@ def _from_arrays(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Suf
         raise ValueError("classes are not distinct labels in ascending order")
     if classes.dtype.kind in "fmM" and np.isnan(classes).any():
         raise ValueError("one of the classes is not a number, or no time")
-    n_samples, weight_sum = int(header["n_samples"]), float(header["weight_sum"])
+    n_samples, weight_sum = header["n_samples"], float(header["weight_sum"])
     if not 0 <= n_samples < 2**63:
         raise ValueError(f"there cannot be {n_samples} rows")
     if (counts < 0).any() or not (counts <= n_samples).all() or not 0 <= weight_sum < np.inf:
@@ -805,16 +859,19 @@ def _from_arrays(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Suf
         raise ValueError(f"feature_names has shape {names.shape}; expected {(d,)}")
     gram = unpack_triangle(arrays["triangle"], d)
     rounding = arrays.get("rounding")
-    if rounding is None:  # written before it was part of the file
-        rounding = np.zeros(d)
-        if totals == np.float64:
-            rounding = fold_rounding(gram, arrays["class_sums"], n_samples, dtype)
-    elif rounding.shape != (d,) or rounding.dtype != np.float64 or not (rounding >= 0.0).all():
-        raise ValueError("the rounding errors are not positive numbers, one for each feature")
-    _check_sums(
-        arrays, gram.diagonal(), np.abs(rounding), n_samples, weight_sum, header["multilabel"]
-    )
-    return SufficientStatistics(
+    if header["version"] == 1:  # which held no estimate, and differences with what rounding left
+        squares = gram.diagonal().astype(np.float64)
+        least = fold_rounding(gram, arrays["class_sums"], n_samples, dtype)
+        rounding = np.maximum(np.where(totals == np.float64, least, 0.0), np.maximum(-squares, 0.0))
+    elif rounding is None:
+        raise ValueError("there are no rounding errors")
+    elif rounding.shape != (d,) or rounding.dtype != np.float64:
+        raise ValueError("the rounding errors are not numbers, one for each feature")
+    elif not (np.isfinite(rounding) & (rounding >= 0.0)).all():
+        raise ValueError("the rounding errors are not finite and positive")
+    else:
+        _check_sums(arrays, gram.diagonal(), rounding, n_samples, weight_sum, header["multilabel"])
+    statistics = SufficientStatistics(
         n_samples=n_samples,
         weight_sum=weight_sum,
         shift=arrays["shift"],
@@ -826,6 +883,7 @@ def _from_arrays(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Suf
         class_sums=arrays["class_sums"],
         rounding=rounding,
         dtype=dtype,
-        multilabel=bool(header["multilabel"]),
+        multilabel=header["multilabel"],
         feature_names=None if names is None else names.astype(object),
     )
+    return statistics._without_residue() if header["version"] == 1 else statistics

@@ -893,6 +893,16 @@ UNLIKE = {
     ),
     "endless weights": ({"weight_sum": 1e308}, {}, "do not add up"),
     "negative rounding": ({}, {"rounding": np.full(2, -1.0)}, "rounding"),
+    "endless rounding": ({}, {"rounding": np.full(2, np.inf)}, "rounding"),
+    "no rounding": ({}, {"rounding": None}, "rounding"),
+    "rows as a float": ({"n_samples": 9.0}, {}, "header's n_samples is 9.0"),
+    "rows as text": ({"n_samples": "9"}, {}, "header's n_samples is '9'"),
+    "weights as text": ({"weight_sum": "9"}, {}, "header's weight_sum"),
+    "multilabel as a number": ({"multilabel": 1}, {}, "header's multilabel is 1"),
+    "labels as a number": ({"labels_are_objects": 0}, {}, "header's labels_are_objects"),
+    "version as a flag": ({"version": True}, {}, "header's version is True"),
+    "labels that are no text": ({"labels": [1, 2, 3]}, {}, "header's labels are not strings"),
+    "names that are no text": ({"feature_names": [1, 2]}, {}, "feature_names are not strings"),
     "short rounding": ({}, {"rounding": np.zeros(1)}, "rounding"),
     "no label": ({}, {"classes": np.array([0.0, 1.0, np.nan])}, "classes"),
     "no time": ({}, {"classes": np.array([1, 2, "NaT"], "M8[D]")}, "classes"),
@@ -967,6 +977,79 @@ def test_an_unknown_member_is_not_read():
     tracemalloc.stop()
 
 
+def test_a_member_larger_than_the_file_is_refused_before_it_is_read():
+    content, many = bytearray(zipped("header.npy", npy_header(f"({2**27},)"))), 2**30 + 128
+    entry = content.index(b"PK\x01\x02")  # of the central directory
+    content[entry + 20 : entry + 28] = many.to_bytes(4, "little") * 2
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=f"'header' is said to have {many} bytes"):
+        parse(bytes(content))
+    assert tracemalloc.get_traced_memory()[1] < 2**23
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("multilabel", [False, True])
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
+def test_differences_are_saved_and_loaded_whatever_rounding_left_of_them(
+    dtype, multilabel, version
+):
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        n, d = rng.integers(4, 40), rng.integers(1, 4)
+        X = 10.0 ** rng.uniform(0, 2) * (rng.normal(size=(n, d)) + 10.0 ** rng.uniform(0, 4))
+        X = (X % 256).astype(dtype) if dtype == "uint8" else X.astype(dtype)
+        y = rng.integers(0, 2, (n, 3)) if multilabel else np.arange(n) % 3
+        weights = 10.0 ** rng.uniform(-9, 9, n) if rng.random() < 0.7 else None
+        some = slice(0, rng.integers(1, n + 1))
+        parts = [
+            SufficientStatistics.from_data(
+                X[rows], y[rows], sample_weight=None if weights is None else weights[rows],
+                classes=np.arange(3),
+            )
+            for rows in (slice(None), some)
+        ]  # fmt: skip
+        rest = parts[0] - parts[1]
+        assert rest.weight_sum >= 0.0 and (rest.class_weights >= 0.0).all()
+        empty = rest.class_counts == 0
+        assert not rest.class_sums[empty].any() and not rest.class_weights[empty].any()
+        if rest.n_samples == 0:
+            assert not rest.gram.any() and rest.weight_sum == 0.0
+        stream = io.BytesIO()
+        if version == 2:
+            rest.save(stream)
+            assert parse(stream.getvalue()) == rest
+            continue
+        # Version 1 kept what rounding left.
+        some = replace(
+            rest,
+            gram=rest.gram - np.triu(np.ones_like(rest.gram)),
+            class_weights=rest.class_weights - 1e-3,
+        )
+        loaded = parse(as_first_version(some))
+        assert_array_equal(loaded.gram, some.gram)
+        assert (loaded.class_weights >= 0.0).all()
+        assert (loaded.rounding >= np.maximum(-some.gram.diagonal(), 0)).all()
+
+
+def as_first_version(statistics):
+    """What version 1 wrote, which had no rounding errors."""
+    header = {
+        "format": "parallel_ridge.SufficientStatistics", "version": 1,
+        "n_samples": int(statistics.n_samples), "weight_sum": float(statistics.weight_sum),
+        "dtype": statistics.dtype.str, "multilabel": statistics.multilabel,
+        "labels_are_objects": False,
+    }  # fmt: skip
+    arrays = ["shift", "feature_sums", "classes", "class_counts", "class_weights", "class_sums"]
+    entries = {name: getattr(statistics, name) for name in arrays}
+    entries["triangle"] = statistics.gram[np.triu_indices(statistics.n_features)]
+    if statistics.feature_names is not None:
+        entries["feature_names"] = statistics.feature_names.astype(str)
+    stream = io.BytesIO()
+    np.savez(stream, header=np.frombuffer(json.dumps(header).encode(), np.uint8), **entries)
+    return stream.getvalue()
+
+
 @pytest.mark.parametrize("member", ["triangle", "header", "classes"])
 def test_a_compressed_or_doubled_member_is_refused(member, tmp_path):
     with zipfile.ZipFile(io.BytesIO(crafted())) as archive:
@@ -993,17 +1076,8 @@ def test_files_of_the_first_version_load(labels, names, tmp_path):
     statistics = SufficientStatistics.from_data(table.X, y)
     if names:
         statistics = named(statistics, names)
-    header = {
-        "format": "parallel_ridge.SufficientStatistics", "version": 1, "n_samples": 300,
-        "weight_sum": 300.0, "dtype": "<f8", "multilabel": False, "labels_are_objects": False,
-    }  # fmt: skip
-    arrays = ["shift", "feature_sums", "classes", "class_counts", "class_weights", "class_sums"]
-    entries = {name: getattr(statistics, name) for name in arrays}
-    entries["triangle"] = statistics.gram[np.triu_indices(2)]
-    if names:
-        entries["feature_names"] = np.array(names)
     path = tmp_path / "first.npz"
-    np.savez(path, header=np.frombuffer(json.dumps(header).encode(), np.uint8), **entries)
+    path.write_bytes(as_first_version(statistics))
     assert SufficientStatistics.load(path) == statistics
 
 
