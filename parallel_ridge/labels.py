@@ -14,6 +14,19 @@ def is_text(labels: NDArray[Any]) -> bool:
     return labels.dtype.kind in "OUS"
 
 
+def plain(labels: Any) -> Any:
+    """Numbers of a pandas extension type as NumPy's; everything else as it is.
+
+    scikit-learn goes by way of float64, in which integers beyond 2^53 become one.
+    """
+    kind: Any = getattr(labels, "dtypes", getattr(labels, "dtype", None))
+    kinds = list(kind) if hasattr(kind, "to_list") else [kind]  # those of a frame's columns
+    if kind is None or all(isinstance(one, np.dtype) for one in kinds):
+        return labels
+    array = np.asarray(labels)
+    return array if array.dtype.kind in "biuf" else labels
+
+
 def union_of_labels(*parts: NDArray[Any]) -> NDArray[Any]:
     """Distinct labels, ascending, each with the value that it has.
 
@@ -103,6 +116,12 @@ def _integer_dtype(low: int, high: int) -> np.dtype[Any]:
 def _as_exactly(labels: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Labels in another dtype, if they keep their values."""
     cast = labels.astype(dtype)
+    if dtype.kind in "mM" and not np.array_equal(cast.astype(labels.dtype), labels):
+        away = labels[cast.astype(labels.dtype) != labels]
+        raise ValueError(
+            f"Some labels are {dtype}, which does not reach the label {away[0]} of others: convert all "
+            "to one unit of time."
+        )
     if labels.dtype.kind in "iu" and dtype.kind == "f":
         for label, other in zip(labels.tolist(), cast.tolist(), strict=True):
             if int(other) != label:

@@ -3,6 +3,7 @@
 import threading
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_array_equal
@@ -28,6 +29,62 @@ def test_labels_beyond_float64_meet_declared_classes(kind, classes):
     assert_array_equal(model.statistics_.class_counts, np.bincount(k))
     assert model.classes_.tolist() == LARGE
     assert set(model.predict(X).tolist()) <= set(LARGE)
+
+
+@pytest.mark.filterwarnings("ignore:The best alpha", "ignore:A column-vector y was passed")
+@pytest.mark.parametrize(
+    ("labels", "kind"),
+    [
+        (LARGE, "Int64"),
+        (LARGE, "UInt64"),
+        (LARGE, "int64[pyarrow]"),
+        ([2**63, 2**63 + 1, 2**64 - 1], "uint64[pyarrow]"),
+        ([False, True], "boolean"),
+        ([1.0, 2.0], "Float64"),
+    ],
+)
+@pytest.mark.parametrize("shape", ["series", "array", "frame"])
+def test_labels_of_pandas_own_types_keep_their_values(labels, kind, shape):
+    rng = np.random.default_rng(0)
+    X, k = rng.normal(size=(60, 4)), np.arange(60) % len(labels)
+    y = pd.Series([labels[i] for i in k], dtype=kind)
+    y = {"series": y, "array": y.array, "frame": y.to_frame("y")}[shape]
+    models = [
+        ParallelRidgeClassifier().fit(X, y),
+        ParallelRidgeClassifier().partial_fit(X, y),
+        ParallelRidgeClassifier().partial_fit(X, y, classes=pd.array(labels, dtype=kind)),
+        ParallelRidgeClassifierCV([0.1, 1.0, 10.0], cv=3).fit(X, y),
+        ParallelRidgeClassifierCV([0.1, 1.0, 10.0]).fit(X, y),
+    ]
+    for model in models:
+        assert model.classes_.tolist() == labels
+        predicted = model.predict(X)
+        assert set(predicted.tolist()) <= set(labels)
+        right = [one == labels[i] for one, i in zip(predicted.tolist(), k, strict=True)]
+        assert model.score(X, y) == pytest.approx(np.mean(right))
+
+
+def test_missing_labels_of_pandas_own_types_are_refused():
+    y = pd.Series([1, 2, None, 1], dtype="Int64")
+    with pytest.raises(ValueError, match="y contains NaN"):
+        ParallelRidgeClassifier().fit(np.eye(4), y)
+
+
+def test_dates_of_several_units_stay_what_they_are_or_are_refused():
+    X = np.random.default_rng(0).normal(size=(12, 2))
+    days = np.array(["2020-01-01", "2021-01-01"] * 6, "M8[D]")
+    fine = np.array(["2022-01-01T00:00:00.000000001", "2020-01-01"] * 6, "M8[ns]")
+    far = np.array(["9999-01-01", "2020-01-01"] * 6, "M8[D]")  # which nanoseconds do not reach
+    both = SufficientStatistics.from_data(X, days) + SufficientStatistics.from_data(X, fine)
+    assert_array_equal(both.classes, np.array([*days[:2], fine[0]]))
+    assert_array_equal(both.class_counts, [12, 6, 6])
+    model = ParallelRidgeClassifier().partial_fit(X, days).partial_fit(X, fine)
+    assert_array_equal(model.classes_, both.classes)
+    for first, second in ((far, fine), (fine, far)):
+        with pytest.raises(ValueError, match="does not reach the label 9999-01-01"):
+            _ = SufficientStatistics.from_data(X, first) + SufficientStatistics.from_data(X, second)
+        with pytest.raises(ValueError, match="does not reach the label 9999-01-01"):
+            ParallelRidgeClassifier().partial_fit(X, first).partial_fit(X, second)
 
 
 def test_classes_that_no_dtype_holds_are_refused():

@@ -371,6 +371,20 @@ def test_large_labels_are_exact(spark, digits, kind):
     np.testing.assert_array_equal(model.coef_, same.coef_)
 
 
+def test_predictions_beyond_a_long_are_decimals(spark, digits):
+    X, y, _ = digits
+    ids = np.array([2**64 - 1, 2**63, 5], np.uint64)
+    X, y = X[:90], ids[np.arange(90) % 3]
+    model = ParallelRidgeClassifier().fit(X, y)
+    rows = frame(spark, KINDS[0], X, np.arange(90))
+    answers = model.predict(rows)
+    assert answers.schema["prediction"].dataType.simpleString() == "decimal(20,0)"
+    assert [int(row.prediction) for row in answers.collect()] == model.predict(X).tolist()
+    again = ParallelRidgeClassifier().fit(answers, "prediction")
+    assert again.classes_.tolist() == [5, 2**63, 2**64 - 1]
+    assert model.score(answers, "prediction") == 1.0
+
+
 def test_labels_that_are_no_doubles_are_refused_by_pyspark_ml(spark, digits):
     from parallel_ridge.spark import RidgeClassifier
 

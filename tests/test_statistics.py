@@ -1027,9 +1027,9 @@ def test_differences_are_saved_and_loaded_whatever_rounding_left_of_them(
             class_weights=rest.class_weights - 1e-3,
         )
         loaded = parse(as_first_version(some))
-        assert_array_equal(loaded.gram, some.gram)
+        assert_array_equal(loaded.gram, some.gram if rest.n_samples else rest.gram)
         assert (loaded.class_weights >= 0.0).all()
-        assert (loaded.rounding >= np.maximum(-some.gram.diagonal(), 0)).all()
+        assert (loaded.rounding >= -loaded.gram.diagonal()).all()
 
 
 def as_first_version(statistics):

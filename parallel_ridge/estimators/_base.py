@@ -21,6 +21,7 @@ from parallel_ridge.backends import Backend, Plan, get_backend, public_call
 from parallel_ridge.backends.openmp import OpenMPBackend, blas_threads
 from parallel_ridge.caching import check_memory, fold_cached
 from parallel_ridge.frames import is_spark
+from parallel_ridge.labels import plain
 from parallel_ridge.numerics import EPSILON, REFINED
 from parallel_ridge.reductions import (
     NormalProductReduction,
@@ -227,6 +228,8 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
 
             return score(self._spark_backend(X), self, X, y, sample_weight)
 
+        y = plain(y)
+
         def here() -> tuple[float, float]:
             if _is_empty(X) and _is_empty(y):  # others may have rows
                 return 0.0, 0.0
@@ -300,7 +303,7 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         """
 
         def validate(X: Any, y: Any, empty: bool) -> tuple[Any, Any]:
-            X = as_rows(X)
+            X, y = as_rows(X), plain(y)
             if sp.issparse(y):
                 check_sparse(y, "y")
             common = {"reset": reset, "accept_sparse": "csr", "ensure_all_finite": False}

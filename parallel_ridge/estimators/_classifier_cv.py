@@ -24,6 +24,7 @@ from parallel_ridge.estimators._base import (
     reads_whole,
 )
 from parallel_ridge.frames import is_spark
+from parallel_ridge.labels import plain
 from parallel_ridge.model_selection import (
     Scoring,
     Search,
@@ -232,6 +233,7 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
         backend = get_backend(self.backend, self.n_jobs, X)
         alphas = backend.gather(self._check_alphas)[0]
         forget_fit(self)
+        y = plain(y)
         plan = Plan(
             statistics=self.class_weight is None,
             centre=self._centred(),

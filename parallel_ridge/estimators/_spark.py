@@ -132,9 +132,16 @@ def _type(T: Any, model: Any, method: str) -> Any:
     if model._multilabel:
         return T.ArrayType(T.LongType(), containsNull=False)
     kind = model.classes_.dtype.kind
+    if _is_beyond_long(model.classes_):
+        return T.DecimalType(20, 0)
     return {"b": T.BooleanType, "i": T.LongType, "u": T.LongType, "f": T.DoubleType}.get(
         kind, T.StringType
     )()
+
+
+def _is_beyond_long(classes: Any) -> bool:
+    """Whether labels are integers that Spark's LongType does not reach."""
+    return bool(classes.dtype.kind == "u" and classes.max() >= 2**63)
 
 
 @dataclass(frozen=True)
@@ -174,7 +181,10 @@ class _Answering:
         try:
             if not len(columns[0]):
                 return pa.array([], pa.float64())
-            return _as_arrow(pa, self.answer(read_features(columns, self.names, start)))
+            values = self.answer(read_features(columns, self.names, start))
+            if self.answer.method == "predict" and _is_beyond_long(self.answer.model.classes_):
+                return pa.array(values).cast(pa.decimal128(20, 0))
+            return _as_arrow(pa, values)
         except ValueError as error:
             context = TaskContext.get()
             partition = context.partitionId() if context else 0
