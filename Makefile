@@ -4,6 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 # meson-python rebuilds an editable install when its sources change, with the tools of the same environment.
 export PATH := $(abspath $(BIN)):$(PATH)
+# Data sets beside the checkout, where there are some.
+ifneq ($(wildcard ../shared/data),)
+export PARALLEL_RIDGE_DATA ?= $(abspath ../shared/data)
+endif
 INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check
 
 .PHONY: demo test test-oldest test-spark35 lint bench bench-quick docs clean
@@ -28,7 +32,7 @@ $(VENV)-oldest/installed: $(VENV)/installed
 
 test-oldest: $(VENV)-oldest/installed
 	$(VENV)-oldest/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps .
-	cd tests && ../$(VENV)-oldest/bin/python -P -m pytest -q -c ../pyproject.toml --rootdir=.. test_estimators.py test_model_selection.py -k "sklearn_check or (scikit_learn and not meta_estimators)"
+	cd tests && ../$(VENV)-oldest/bin/python -P -m pytest -q -c ../pyproject.toml --rootdir=.. estimators model_selection -k "sklearn_check or (scikit_learn and not meta_estimators)"
 
 # The Spark tests on the oldest PySpark that is supported.
 $(VENV)-spark35/installed: $(VENV)/installed
@@ -38,7 +42,7 @@ $(VENV)-spark35/installed: $(VENV)/installed
 
 test-spark35: $(VENV)-spark35/installed
 	$(VENV)-spark35/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps .
-	cd tests && ../$(VENV)-spark35/bin/python -P -m pytest -q -c ../pyproject.toml --rootdir=.. test_spark.py -k "threads or every_kind or named or small_partitions or garbage or pyspark_ml or streaming"
+	cd tests && ../$(VENV)-spark35/bin/python -P -m pytest -q -c ../pyproject.toml --rootdir=.. spark -k "threads or every_kind or named or small_partitions or garbage or pyspark_ml or streaming"
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.figures import draw
+from benchmarks.figures import draw, draw_overview
 from benchmarks.measure import Group, Options
 from benchmarks.page import lines, machine, render
 
@@ -55,6 +55,8 @@ def write(
     """The page, and the figures of the groups that changed."""
     page.write_text(render(results, groups))
     draw({name: results[name] for name in changed}, page.parent / "figures")
+    present = {name: results[name] for name in groups if name in results}
+    draw_overview(present, groups, page.parent / "figures")
 
 
 def main() -> None:

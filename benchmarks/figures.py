@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.cells import cells_of
-from benchmarks.page import amdahl, exponent, figure_name, split_name
+from benchmarks.page import OVERVIEW, amdahl, exponent, figure_name, heading, ratios, split_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,6 +48,33 @@ def draw(results: Mapping[str, Any], folder: Path) -> None:
             figure.get_layout_engine().set(wspace=0.08)
             _splits(figure.subplots(1, len(splits), squeeze=False)[0], splits)
             save(figure, split_name(key))
+
+
+def draw_overview(results: Mapping[str, Any], groups: Mapping[str, Any], folder: Path) -> None:
+    """Draw the ratios of all comparisons of times, a line per section."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return
+    found = {heading(groups[name]): ratios(result) for name, result in results.items()}
+    found = {title: values for title, values in found.items() if values}
+    if not found:
+        return
+    figure = Figure(figsize=(8, 0.8 + 0.28 * len(found)), layout="constrained")
+    axes = figure.subplots()
+    for i, values in enumerate(found.values()):
+        axes.plot(values, [i] * len(values), "o", color=COLOURS[0], alpha=0.6, markersize=5)
+        axes.plot(median(values), i, "|", color=COLOURS[1], markersize=14, markeredgewidth=2)
+    axes.axvline(1.0, color="black", linewidth=0.8)
+    axes.set_yticks(range(len(found)), list(found))
+    axes.invert_yaxis()
+    axes.set(
+        xscale="log", xlabel="the peer's time over ours (a dot per comparison, a bar at the median)"
+    )
+    axes.set_xticks([0.1, 1, 10, 100, 1000], ["0.1", "1", "10", "100", "1,000"])
+    axes.grid(axis="x", alpha=0.3)
+    folder.mkdir(parents=True, exist_ok=True)
+    figure.savefig(folder / OVERVIEW, dpi=100, metadata={"Software": None})
 
 
 def _curves(axes: Axes, row: Mapping[str, Any]) -> None:

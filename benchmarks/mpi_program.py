@@ -16,10 +16,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks.single_machine import Images
-from parallel_ridge import MPIBackend, ParallelRidgeClassifier, SufficientStatistics
-from parallel_ridge.backends.openmp import blas_threads
+from parallel_ridge import (
+    MPIBackend,
+    ParallelRidgeClassifier,
+    sufficient_statistics,
+)
 from parallel_ridge.mpi import local_slice
 from parallel_ridge.solvers import NormalEquations, Problem
+from parallel_ridge.threads import blas_threads
 
 LOOK = 0.002
 """Seconds between two looks for a file."""
@@ -35,7 +39,7 @@ def job(
     # Model parallel: each rank has the statistics, and is dealt penalties.
     if name.startswith("solves"):
         alphas = np.logspace(2, 6, int(name.split()[1]))
-        statistics = SufficientStatistics.from_data(images.X[:n_rows, columns], images.y[:n_rows])
+        statistics = sufficient_statistics(images.X[:n_rows, columns], images.y[:n_rows])
 
         def solve(alpha: float) -> Any:
             return NormalEquations(statistics, Problem()).solve_cholesky(alpha, overwrite=True)
@@ -57,7 +61,7 @@ def job(
     X = np.ascontiguousarray(images.X[rows, columns], dtype=dtype)
     y = images.y[rows]
     if name == "fold":
-        return lambda: SufficientStatistics.from_data(X, y, backend=backend)
+        return lambda: sufficient_statistics(X, y, backend=backend)
     return lambda: ParallelRidgeClassifier(100.0, backend=backend).fit(X, y)
 
 

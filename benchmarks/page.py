@@ -22,8 +22,8 @@ from threadpoolctl import threadpool_info
 from benchmarks.cells import cell, cells_of
 from benchmarks.measure import ENOUGH, LEAST, LONG, PAUSE, Group
 from benchmarks.published import published
-from parallel_ridge.backends.openmp import default_threads
 from parallel_ridge.kernels import _fold
+from parallel_ridge.threads import default_threads
 
 SHOWN = 9
 """Lines of a table of points, at most."""
@@ -115,6 +115,7 @@ def render(results: Mapping[str, Any], groups: Mapping[str, Group]) -> str:
     if present:
         common = results[present[0]]["machine"]
         parts.append(f"\n{_summary([results[name] for name in present])}\n")
+        parts.append("\n" + _overview({name: results[name] for name in present}, groups))
         parts.append("\n## The machine\n\n" + _table(("", ""), list(common.items())))
         parts.append("\n" + published(results))
     for name in present:
@@ -132,6 +133,50 @@ def _summary(results: Sequence[Mapping[str, Any]]) -> str:
         f"Of the targets below, {verdicts.count(YES)} were reached, {verdicts.count(NO)} were not, "
         f"and {verdicts.count(NOT_HERE)} are {NOT_HERE}."
     )
+
+
+def ratios(result: Mapping[str, Any]) -> list[float]:
+    """Ratios of the times of a group's comparisons, ascending."""
+    rows = [row for row in _rows(result) if row["unit"] == "s" and row["ours"] and row["peer"]]
+    return sorted(ratio(row) for row in rows)
+
+
+def heading(group: Group) -> str:
+    """Title of a group's section."""
+    return inspect.cleandoc(group.__doc__ or "").partition("\n")[0].rstrip(".")
+
+
+def _overview(results: Mapping[str, Any], groups: Mapping[str, Group]) -> str:
+    """A table of all groups, and the figure of their ratios."""
+    table = []
+    for name, result in results.items():
+        found = ratios(result)
+        if not found:
+            continue
+        verdicts = [verdict(row, result["machine"]) for row in _rows(result)]
+        judged = [one for one in verdicts if one in (YES, NO)]
+        title = heading(groups[name])
+        anchor = re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-")
+        table.append(
+            [
+                f"[{title}](#{anchor})",
+                str(len(found)),
+                *(_rounded_down(value) for value in (found[0], median(found), found[-1])),
+                f"{judged.count(YES)} of {len(judged)}" if judged else "",
+            ]
+        )
+    if not table:
+        return ""
+    head = ["", "comparisons", "lowest ratio", "median", "highest", "targets reached"]
+    return (
+        "## Summary\n\n"
+        "Ratios of times, per section: the peer's median over ours, so that more than 1 is in our "
+        "favour. Some sections compare with a part of the same job, or with a limit, where 1 cannot be "
+        "reached.\n\n" + _table(head, table) + f"\n![{OVERVIEW_TITLE}](figures/{OVERVIEW})\n"
+    )
+
+
+OVERVIEW, OVERVIEW_TITLE = "overview.png", "Ratios of all comparisons of times, by section"
 
 
 def verdict(row: Mapping[str, Any], facts: Mapping[str, str]) -> str:
@@ -196,8 +241,8 @@ def _rounded_down(value: float) -> str:
 
 
 def _section(key: str, result: Mapping[str, Any], group: Group, common: Mapping[str, str]) -> str:
-    title, _, text = inspect.cleandoc(group.__doc__ or "").partition("\n")
-    parts = [f"\n## {title.rstrip('.')}\n\n{text.strip()}\n\n"]
+    text = inspect.cleandoc(group.__doc__ or "").partition("\n")[2]
+    parts = [f"\n## {heading(group)}\n\n{text.strip()}\n\n"]
     facts = result["machine"]
     other = [
         f"{key}: {facts.get(key)}" for key in facts | common if facts.get(key) != common.get(key)

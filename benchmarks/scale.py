@@ -26,7 +26,7 @@ from benchmarks.measure import (
     trim,
 )
 from benchmarks.single_machine import N_CLASSES, Images
-from parallel_ridge import ParallelRidgeClassifier, SufficientStatistics
+from parallel_ridge import ParallelRidgeClassifier, sufficient_statistics
 
 ROWS = (7_500, 15_000, 30_000, 60_000, 120_000)
 COLUMNS = (250, 500, 1_000, 2_000, 4_000)
@@ -102,7 +102,7 @@ def _fold_stream(n_rows: int) -> dict[str, Any]:
             making += time.perf_counter() - before
             if batch is None:
                 break
-            statistics = SufficientStatistics.from_data(*batch, classes=np.arange(N_CLASSES))
+            statistics = sufficient_statistics(*batch, classes=np.arange(N_CLASSES))
             total = statistics if total is None else total + statistics
             done += len(batch[0])
             if done * LOOKS // n_rows > len(looks):

@@ -34,10 +34,10 @@ from benchmarks.measure import (
     peak_added,
     timed,
 )
-from parallel_ridge import ParallelRidgeClassifier, SufficientStatistics
-from parallel_ridge.backends.openmp import default_threads
+from parallel_ridge import ParallelRidgeClassifier, SufficientStatistics, sufficient_statistics
 from parallel_ridge.datasets import load_mnist
 from parallel_ridge.kernels import _fold
+from parallel_ridge.threads import default_threads
 
 CPU_VARIABLE = "PARALLEL_RIDGE_CPU"
 N_CLASSES = 10
@@ -107,7 +107,7 @@ def _strokes(rng: np.random.Generator, n_rows: int) -> NDArray[np.uint8]:
 
 def fold(X: Any, y: NDArray[Any], n_jobs: int | None = None) -> Callable[[], SufficientStatistics]:
     """Our pass over the rows, with everything: label encoding, class sums, finite check."""
-    return lambda: SufficientStatistics.from_data(X, y, n_jobs=n_jobs)
+    return lambda: sufficient_statistics(X, y, n_jobs=n_jobs)
 
 
 def syrk(X: NDArray[Any]) -> Callable[[], NDArray[Any]]:
@@ -155,7 +155,7 @@ def check(X: Any, y: NDArray[Any], gram: NDArray[Any]) -> None:
 def statistics(options: Options) -> Iterator[Comparison]:
     """Sufficient statistics of MNIST.
 
-    60,000 x 784, ten classes: `SufficientStatistics.from_data` on the array as it is, which also
+    60,000 x 784, ten classes: `sufficient_statistics` on the array as it is, which also
     encodes the labels, sums the classes and checks that values are finite, against the bare product
     of the matrix with itself on data converted beforehand, one triangle of it from SciPy's BLAS.
     `uint8` runs at each level of the CPU's instruction set, and one thread against all of BLAS's.

@@ -18,7 +18,12 @@ from benchmarks.cells import cell
 from benchmarks.measure import Comparison, Group, Options, Row, Table, faster, in_turns, timed
 from benchmarks.peers import Fit, Linear
 from benchmarks.single_machine import N_CLASSES, Images
-from parallel_ridge import ParallelRidgeClassifier, ParallelRidgeClassifierCV, SufficientStatistics
+from parallel_ridge import (
+    ParallelRidgeClassifier,
+    ParallelRidgeClassifierCV,
+    SufficientStatistics,
+    sufficient_statistics,
+)
 from parallel_ridge.solvers import Problem, solve_path
 
 ALPHAS = np.logspace(-2, 10, 13)
@@ -136,7 +141,7 @@ def _logistic(frame: Any) -> Linear:
 
 
 def _one_against_rest(frame: Any, n_classes: int = N_CLASSES) -> Linear:
-    """Least-squares fits by Spark's normal equations, one a class."""
+    """Least-squares fits by Spark's normal equations, one per class."""
     from pyspark.ml.regression import LinearRegression
     from pyspark.sql import functions as F
 
@@ -211,14 +216,14 @@ def _reading(reader: Any, reduction: Any = None) -> Callable[[Iterator[Any]], It
     def rows(batches: Iterator[Any]) -> Iterator[Any]:
         import pyarrow as pa
 
-        from parallel_ridge.backends.openmp import OpenMPBackend
-        from parallel_ridge.partitions import PartitionSource
+        from parallel_ridge.backends import OpenMPBackend
+        from parallel_ridge.spark._readers import PartitionSource
 
         if reduction is None:
             n = sum(len(block.labels) for block in reader.blocks(batches))
         else:
             source: Any = PartitionSource(reader.blocks(batches))
-            n = int(OpenMPBackend(1).fold(reduction, source).n_rows.sum())
+            n = int(OpenMPBackend(1).reduce(reduction, source).n_rows.sum())
         yield pa.RecordBatch.from_arrays([pa.array([n])], names=["rows"])
 
     return rows
@@ -228,9 +233,11 @@ class Folds:
     """The steps of a fold, each with those before it, on the batches and in the tasks of a fold."""
 
     def __init__(self, frame: Any) -> None:
-        from parallel_ridge.backends.spark import SparkBackend, count_partitions, count_tasks
-        from parallel_ridge.discovery import StatisticsOptions, SurveyReduction
-        from parallel_ridge.frames import read_frame
+        from parallel_ridge.reductions import StatisticsOptions
+        from parallel_ridge.spark import SparkBackend
+        from parallel_ridge.spark._columns import read_frame
+        from parallel_ridge.spark._session import count_partitions, count_tasks
+        from parallel_ridge.spark._survey import SurveyReduction
 
         self.frame = frame
         self.rows, self.reader = read_frame(frame, ("features",), "label")
@@ -259,14 +266,14 @@ class Folds:
 
     def fold(self) -> Any:
         """All of the fold."""
-        return self.backend.fold_rows(self.reduction, self.rows, self.reader)
+        return self.backend.reduce_rows(self.reduction, self.rows, self.reader)
 
     def fit(self) -> Any:
         """The fold and the solve."""
         return ParallelRidgeClassifier().fit(self.frame, "label")
 
     def _mapped(self, function: Any, rows: Any = None) -> Any:
-        from parallel_ridge.backends.spark import short_batches
+        from parallel_ridge.spark._session import short_batches
 
         with short_batches(_session()):
             rows = self.together if rows is None else rows
@@ -356,11 +363,11 @@ def spark_search(options: Options) -> Iterator[Comparison]:
     shared = context.broadcast((frames.X, frames.y))
 
     def tree() -> Any:
-        statistics = SufficientStatistics.from_data(blocks)
+        statistics = sufficient_statistics(blocks)
         return solve_path(statistics, ALPHAS.tolist(), Problem())
 
     def statistics_of(block: Any) -> SufficientStatistics:
-        return SufficientStatistics.from_data(*block, backend="openmp", n_jobs=1)
+        return sufficient_statistics(*block, backend="openmp", n_jobs=1)
 
     def inner_loop() -> Any:
         return [

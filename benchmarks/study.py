@@ -19,7 +19,7 @@ from benchmarks.measure import Comparison, Curves, Group, Measurement, Options, 
 from benchmarks.peers import one_hot
 from benchmarks.single_machine import Images
 from parallel_ridge import ParallelRidgeClassifier, ParallelRidgeClassifierCV
-from parallel_ridge.backends.openmp import default_threads
+from parallel_ridge.threads import default_threads
 
 ALPHAS = np.logspace(-5, 5, 10)
 TRAINED = 0.8

@@ -15,6 +15,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
+    "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
 templates_path = ["_templates"]
@@ -25,15 +26,15 @@ html_static_path = ["_static"]
 html_css_files = ["figures.css"]
 html_theme_options = {
     "navbar_align": "left",
-    "header_links_before_dropdown": 6,
+    "header_links_before_dropdown": 5,
     "show_nav_level": 2,
     "secondary_sidebar_items": {"**": ["page-toc"]},
     "footer_start": [],
     "footer_end": [],
 }
-html_sidebars = {"index": [], "changelog": [], "benchmarks": []}
+html_sidebars = {"index": [], "benchmarks": []}
 
-myst_enable_extensions = ["dollarmath", "deflist"]
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 
 # Docstrings

@@ -8,9 +8,9 @@ import numpy as np
 from sklearn.utils import check_consistent_length
 
 from parallel_ridge.backends import Backend
-from parallel_ridge.backends.openmp import blas_threads
 from parallel_ridge.reductions import complete
-from parallel_ridge.sources import ArraySource, check_rows, check_weights, encode_labels
+from parallel_ridge.sources import ArraySource, check_weights, encode_labels
+from parallel_ridge.threads import blas_threads
 
 
 class DaskBackend(Backend):
@@ -19,7 +19,7 @@ class DaskBackend(Backend):
     def __init__(self, n_jobs=None, n_parts=16):
         self.n_jobs, self.n_parts = n_jobs, n_parts
 
-    def fold(self, reduction, source):
+    def reduce(self, reduction, source):
         """Fold runs of blocks, one in a task each, and add up their values in a tree."""
         blocks = list(source.blocks(reduction.block_rows))
         size = max(1, -(-len(blocks) // self.n_parts))
@@ -33,15 +33,15 @@ class DaskBackend(Backend):
         """Call `function` on each item, in a task each."""
         return self.compute([dask.delayed(partial(function, item), pure=False)() for item in items])
 
-    def source(self, X, y, *, sample_weight=None, classes=None, validate=check_rows, **others):
+    def source(self, request):
         """Rows of a Dask array stay where they are; the first one is enough for the checks."""
-        if isinstance(X, dask.array.Array):
-            check_consistent_length(X, y)
-            validate(np.asarray(X[:1]), np.asarray(y[:1]), False)
-            labels, target = encode_labels(np.asarray(y), classes)
-            return ArraySource(X, labels, check_weights(sample_weight, len(X))), target
-        options = {"sample_weight": sample_weight, "classes": classes, "validate": validate}
-        return super().source(X, y, **options)
+        X, y = request.X, request.y
+        if not isinstance(X, dask.array.Array):
+            return super().source(request)
+        check_consistent_length(X, y)
+        request.validate(np.asarray(X[:1]), np.asarray(y[:1]), False)
+        labels, target = encode_labels(np.asarray(y), request.classes)
+        return ArraySource(X, labels, check_weights(request.sample_weight, len(X))), target
 
     def solve_threads(self):
         """Threads of one solve: there are other tasks for the other cores."""

@@ -59,7 +59,7 @@ def load_hands() -> tuple[str, Split, tuple[int, int]] | None:
     """Return the photographs as `load_digit_images` does, or None after saying why not."""
     folder = find_data("hands")
     if folder is None:
-        print("\nHands: skipped, no folder 'hands' in PARALLEL_RIDGE_DATA or ../shared/data.")
+        print("\nHands: skipped, no folder 'hands' in PARALLEL_RIDGE_DATA.")
         return None
     try:
         hands = load_image_folder(folder, size=HANDS_SIZE, grayscale=True, on_error="skip")

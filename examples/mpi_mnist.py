@@ -15,7 +15,7 @@ from sklearn.datasets import load_digits
 
 from parallel_ridge import MPIBackend, ParallelRidgeClassifier, ParallelRidgeClassifierCV
 from parallel_ridge.datasets import find_data, load_mnist
-from parallel_ridge.mpi import scatter_rows, together
+from parallel_ridge.mpi import run_on_all_ranks, scatter_rows
 
 
 def load():
@@ -32,7 +32,7 @@ def main():
     """Fit, search and score on all ranks; rank 0 reports."""
     backend = MPIBackend()
     comm = backend.communicator()
-    arrays = together(lambda: load() if comm.rank == 0 else (None,) * 4)
+    arrays = run_on_all_ranks(lambda: load() if comm.rank == 0 else (None,) * 4)
     X, y, X_test, y_test = (*scatter_rows(*arrays[:2]), *scatter_rows(*arrays[2:]))
 
     start = time.perf_counter()

@@ -7,8 +7,8 @@ learn from, and a trap: if copies of one photograph are on both sides of a split
 well photographs are recognised that were seen before. So the split is by image, and so are the folds
 that choose the penalty.
 
-Without the photographs (a folder ``hands`` in the folder that ``PARALLEL_RIDGE_DATA`` names, or in
-``../shared/data``), the small digits that come with scikit-learn take their place.
+Without the photographs (a folder ``hands`` in the folder that ``PARALLEL_RIDGE_DATA`` names), the
+small digits that come with scikit-learn take their place.
 """
 
 import matplotlib.pyplot as plt
@@ -49,7 +49,7 @@ plt.show()
 # Split, then copy
 # ----------------
 # A fifth of the images is kept for the test. Then each image gets four copies, shifted by a pixel;
-# ``image`` says which image a row comes from.
+# ``image`` says which image per row comes from.
 train, test = train_test_split(np.arange(len(X)), test_size=0.2, stratify=y, random_state=0)
 
 

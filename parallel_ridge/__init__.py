@@ -9,11 +9,12 @@ A ridge classifier is a fold over rows followed by a small solve::
 
 from importlib.metadata import version as _version
 
-from parallel_ridge.backends import BackendUnavailable, get_backend, register_backend
-from parallel_ridge.backends.mpi import MPIBackend
-from parallel_ridge.backends.openmp import OpenMPBackend
+from parallel_ridge.backends import OpenMPBackend, get_backend, register_backend
 from parallel_ridge.estimators import ParallelRidgeClassifier, ParallelRidgeClassifierCV
-from parallel_ridge.solvers import IllConditionedWarning
+from parallel_ridge.exceptions import BackendUnavailable, IllConditionedWarning
+from parallel_ridge.folding import sufficient_statistics
+from parallel_ridge.mpi import MPIBackend
+from parallel_ridge.spark import SparkBackend
 from parallel_ridge.statistics import SufficientStatistics
 from parallel_ridge.versions import show_versions
 
@@ -26,8 +27,10 @@ __all__ = [
     "OpenMPBackend",
     "ParallelRidgeClassifier",
     "ParallelRidgeClassifierCV",
+    "SparkBackend",
     "SufficientStatistics",
     "get_backend",
     "register_backend",
     "show_versions",
+    "sufficient_statistics",
 ]

@@ -1,4 +1,4 @@
-"""Statistics kept on disk, by the content of what they are of."""
+"""Disk cache of statistics, keyed by the content of the rows."""
 
 from __future__ import annotations
 
@@ -13,12 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parallel_ridge.backends import Backend
-from parallel_ridge.reductions import (
-    BLOCK_ROWS,
-    GroupedReduction,
-    GroupValues,
-    StatisticsReduction,
-)
+from parallel_ridge.reductions import BLOCK_ROWS, GroupedReduction, GroupValues, StatisticsReduction
 from parallel_ridge.sources import Source
 from parallel_ridge.statistics import SufficientStatistics
 
@@ -32,7 +27,7 @@ def check_memory(memory: Any) -> Any:
         If ``memory`` is neither None, a path, nor has a method ``cache``.
     """
     if memory is None or (hasattr(memory, "cache") and getattr(memory, "location", "") is None):
-        return None  # a joblib.Memory without a place keeps nothing
+        return None  # joblib.Memory(location=None) caches nothing
     if hasattr(memory, "cache"):
         return memory
     if not isinstance(memory, str | os.PathLike):
@@ -55,7 +50,7 @@ def fold_cached(
         several writers. Where rows live in several processes, one of them looks and writes.
     """
     if memory is None:
-        return backend.fold(reduction, source)
+        return backend.reduce(reduction, source)
     cached = memory.cache(_entry, ignore=["make"])
     key = "-".join(backend.gather(lambda: content_key(reduction, source)))
 
@@ -71,7 +66,7 @@ def fold_cached(
 
     (value,) = backend.map(look, [key])
     if value is None:
-        value = backend.fold(reduction, source)
+        value = backend.reduce(reduction, source)
         backend.map(keep, [key])
     return value
 
@@ -87,7 +82,7 @@ def _nothing() -> Any:
 def content_key(reduction: StatisticsReduction | GroupedReduction, source: Source) -> str:
     """Hash of all that the statistics depend on: rows, labels, weights, and how they are summed.
 
-    Of this process's rows.
+    Covers this process's rows only.
     """
     import xxhash  # here, so that the package imports without it
 

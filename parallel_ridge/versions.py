@@ -15,7 +15,7 @@ from parallel_ridge.kernels import _fold
 
 def show_versions() -> None:
     """Print the system, versions of dependencies, the kernels' CPU level and the thread pools."""
-    from parallel_ridge.backends.openmp import default_threads
+    from parallel_ridge.threads import default_threads
 
     facts: dict[str, Any] = {
         "python": sys.version.replace("\n", " "),

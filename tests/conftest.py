@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from parallel_ridge import reductions, register_backend
+from parallel_ridge import register_backend
 from parallel_ridge.datasets import find_data, load_mnist
 
 # Engines that must give the same answers; tests of the estimator run on each.
@@ -30,14 +30,14 @@ def backend(request):
 def mnist():
     """The MNIST digits."""
     if find_data("mnist") is None:
-        pytest.skip("MNIST is not on this machine (PARALLEL_RIDGE_DATA, ../shared/data)")
+        pytest.skip("MNIST is not on this machine (PARALLEL_RIDGE_DATA)")
     return load_mnist()
 
 
 @pytest.fixture(autouse=True)
 def threads_for_small_work(monkeypatch):
     """Let threads share the small problems of tests, which would not pay for them."""
-    monkeypatch.setattr(reductions, "THREAD_PRODUCTS", 1)
+    monkeypatch.setattr("parallel_ridge.reductions._statistics.THREAD_PRODUCTS", 1)
 
 
 def missing_for_spark():

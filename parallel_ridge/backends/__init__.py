@@ -7,39 +7,66 @@ chosen; packages add theirs under the entry-point group ``parallel_ridge.backend
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Callable
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, NamedTuple
 
 from parallel_ridge.backends._base import (
     Backend,
-    BackendUnavailable,
-    Plan,
-    fold_blocks,
+    Request,
+    agree,
+    current_call,
+    described,
     named_call,
     public_call,
+    reduce_blocks,
 )
+from parallel_ridge.backends.openmp import OpenMPBackend
+from parallel_ridge.exceptions import BackendUnavailable
 
 __all__ = [
     "Backend",
     "BackendUnavailable",
-    "Plan",
-    "fold_blocks",
+    "Entry",
+    "OpenMPBackend",
+    "Request",
+    "agree",
+    "answering_backend",
+    "current_call",
+    "described",
     "get_backend",
     "named_call",
     "public_call",
+    "reduce_blocks",
     "register_backend",
 ]
 
-_registry: dict[str, str | Callable[..., Backend]] = {
-    "openmp": "parallel_ridge.backends.openmp:OpenMPBackend",
-    "mpi": "parallel_ridge.backends.mpi:named",
-    "spark": "parallel_ridge.backends.spark:SparkBackend",
+
+class Entry(NamedTuple):
+    """A backend that is known by its name.
+
+    Attributes
+    ----------
+    backend : str or callable
+        ``"module:name"``, imported when it is chosen, or what is found there; called with ``n_jobs``.
+    reads : str or None
+        Top-level package of the rows that it reads besides arrays.
+    """
+
+    backend: str | Callable[..., Backend]
+    reads: str | None = None
+
+
+_registry = {
+    "openmp": Entry("parallel_ridge.backends.openmp:OpenMPBackend"),
+    "mpi": Entry("parallel_ridge.mpi:named"),
+    "spark": Entry("parallel_ridge.spark:SparkBackend", reads="pyspark"),
 }
 
 
-def register_backend(name: str, backend: str | Callable[..., Backend]) -> None:
+def register_backend(
+    name: str, backend: str | Callable[..., Backend], reads: str | None = None
+) -> None:
     """Make a backend known by a name.
 
     Parameters
@@ -48,8 +75,11 @@ def register_backend(name: str, backend: str | Callable[..., Backend]) -> None:
     backend : str or callable
         ``"module:class"``, imported when the name is first chosen, or the class itself; called with
         ``n_jobs``.
+    reads : str, default=None
+        Top-level package of the rows that it reads besides arrays: ``backend="auto"`` chooses it for
+        instances of that package's classes.
     """
-    _registry[name] = backend
+    _registry[name] = Entry(backend, reads)
 
 
 def get_backend(
@@ -60,7 +90,7 @@ def get_backend(
     Parameters
     ----------
     backend : str or Backend, default="auto"
-        ``"auto"`` is the one that suits the rows.
+        ``"auto"`` is the one that reads the rows.
     n_jobs : int, default=None
         Threads, for a backend chosen by name.
     rows : object, default=None
@@ -69,41 +99,58 @@ def get_backend(
     Raises
     ------
     ValueError
-        If no backend has this name.
+        If no backend has this name, or if it does not read these rows.
     BackendUnavailable
         If the backend's library cannot be imported.
     """
+    found = _find(backend, n_jobs, rows)
+    name = _reader_of(rows)
+    if name is not None and found.reads != _registry[name].reads:
+        raise ValueError(
+            f"X is a {type(rows).__name__} of {_registry[name].reads}, and backend={backend!r} reads "
+            f"arrays: choose {name!r} or 'auto'."
+        )
+    return found
+
+
+def answering_backend(backend: str | Backend, n_jobs: int | None, rows: Any) -> Backend:
+    """The backend that answers for rows: the one chosen, or the one that reads them, if it does not."""
+    name = _reader_of(rows)
+    found = _find(backend, n_jobs, rows)
+    if name is not None and found.reads != _registry[name].reads:
+        return _find(name, n_jobs, rows)
+    return found
+
+
+def _reader_of(rows: Any) -> str | None:
+    """The backend that registered for rows of a kind; nothing is imported to find out."""
+    packages = {base.__module__.partition(".")[0] for base in type(rows).__mro__}
+    return next((name for name, entry in _registry.items() if entry.reads in packages), None)
+
+
+def _find(backend: str | Backend, n_jobs: int | None, rows: Any) -> Backend:
     if not isinstance(backend, str):
         if isinstance(backend, Backend):
             return backend
         raise TypeError(
-            "backend must be a name or have the methods fold, map, gather, source and solve_threads; "
+            "backend must be a name or have the methods reduce, map, gather, source and solve_threads; "
             f"got {backend!r}."
         )
-    name = _suitable(rows) if backend == "auto" else backend
-    entry = _registry.get(name)
-    if entry is None:
+    name = (_reader_of(rows) or "openmp") if backend == "auto" else backend
+    known = _registry.get(name)
+    if known is None:
         found = {point.name: point for point in entry_points(group="parallel_ridge.backends")}
         if name not in found:
-            known = sorted({"auto", *_registry, *found})
-            raise ValueError(f"backend={backend!r} is not known; choose one of {known}.")
-        entry = found[name].value
-    if isinstance(entry, str):
-        module, _, attribute = entry.partition(":")
+            names = sorted({"auto", *_registry, *found})
+            raise ValueError(f"backend={backend!r} is not known; choose one of {names}.")
+        known = Entry(found[name].value)
+    make = known.backend
+    if isinstance(make, str):
+        module, _, attribute = make.partition(":")
         try:
-            entry = getattr(importlib.import_module(module), attribute)
+            make = getattr(importlib.import_module(module), attribute)
         except ImportError as error:
             raise BackendUnavailable(
                 f"backend={backend!r} could not import {module} ({error})."
             ) from error
-    return entry(n_jobs=n_jobs)
-
-
-def _suitable(rows: Any) -> str:
-    """The backend for rows of a kind; nothing is imported to find out."""
-    if "pyspark" in sys.modules:
-        from parallel_ridge.frames import is_spark
-
-        if is_spark(rows):
-            return "spark"
-    return "openmp"
+    return make(n_jobs=n_jobs)

@@ -2,50 +2,84 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import wraps
 from itertools import chain, islice
-from typing import Any, ParamSpec, Protocol, TypeVar, runtime_checkable
+from numbers import Real
+from types import BuiltinFunctionType, FunctionType
+from typing import Any, ClassVar, ParamSpec, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
 
-from parallel_ridge.reductions import Reduction, Value, complete
+from parallel_ridge.reductions import Reduction, StatisticsOptions, Value, complete
 from parallel_ridge.sources import Block, Source, Target, Validate, as_source, check_rows
 
 A = TypeVar("A")
-V = TypeVar("V", bound=Value)
-T = TypeVar("T")
-S = TypeVar("S")
 P = ParamSpec("P")
+S = TypeVar("S")
+T = TypeVar("T")
+V = TypeVar("V", bound=Value)
+
+
+def described(value: Any) -> str:
+    """A value in words that are the same wherever it is: those of 1, 1.0 and ``np.float64(1)`` are."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, bool) or not isinstance(
+        value, Real | dict | set | frozenset | list | tuple
+    ):
+        if isinstance(value, FunctionType | BuiltinFunctionType):
+            return f"{value.__module__}.{value.__qualname__}"
+        if hasattr(value, "get_params") and not isinstance(value, type):
+            return f"{type(value).__qualname__}{described(value.get_params(deep=False))}"
+        return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
+    if isinstance(value, Real):
+        number: Any = value  # a float of a whole number is that number, exactly
+        return str(int(number)) if number == number // 1 else repr(float(number))
+    if isinstance(value, dict):
+        pairs = sorted((described(key), described(one)) for key, one in value.items())
+        return "{" + ", ".join(f"{key}: {one}" for key, one in pairs) + "}"
+    parts = [described(one) for one in value]
+    if isinstance(value, set | frozenset):
+        parts.sort()
+    return "[" + ", ".join(parts) + "]"
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What will be folded of rows, for backends that must pass over them to know their facts.
-
-    The same pass may as well form the statistics.
+class Request:
+    """Rows as the user gave them, and what will be asked of them.
 
     Attributes
     ----------
-    statistics : bool
-        Whether statistics of all rows, with the weights that they come with, will be wanted.
-    centre, double : bool
-        See `StatisticsReduction`.
-    near : ndarray of shape (d,), or None
+    X, y, sample_weight : object
+        Arrays, or what else a backend reads.
+    classes : array-like, or None
+        All labels there are; those of all rows when None.
+    validate : callable
+        ``validate(X, y, empty)``: both as arrays, after the estimator's checks; ``empty`` says whether
+        this process may have no rows.
+    options : callable
+        ``options()``: a description of the estimator's options by name, for processes to compare.
+    statistics : StatisticsOptions, or None
+        How the statistics of all rows will be formed, if they will be, with the weights that the rows
+        come with. A backend that must pass over the rows to know their facts may form them in that pass.
     cv, groups : object
-        How rows will be split, of a search: see `Splits`.
+        How a search will split the rows: see `Splits`.
     """
 
-    statistics: bool = False
-    centre: bool = True
-    double: bool = False
-    near: NDArray[np.float64] | None = None
+    X: Any
+    y: Any = None
+    sample_weight: Any = None
+    classes: Any = None
+    validate: Validate = check_rows
+    options: Callable[[], dict[str, str]] = dict
+    statistics: StatisticsOptions | None = None
     cv: Any = None
     groups: Any = None
 
@@ -80,17 +114,13 @@ def current_call() -> str:
     return _call.get()
 
 
-class BackendUnavailable(ImportError):
-    """A backend whose library is missing or broken; the cause is kept."""
-
-
 @runtime_checkable
 class Backend(Protocol):
     """Where a fold runs.
 
     `fold` is data parallelism, `map` is model parallelism, and `gather` is how processes agree;
-    `source` is where rows come in. A backend that is driven by one process and reads arrays inherits
-    the last two from here.
+    `source` is where rows come in, `predict` and `score` where answers go out. A backend that one process
+    drives and that reads arrays inherits all but the first two.
 
     Rows may live in several processes, each of which makes the same calls with its own rows. Then
     all calls of the verbs are collective, and every one gives all callers the same answer, or
@@ -99,9 +129,16 @@ class Backend(Protocol):
 
     A backend holds configuration only, so that it can be copied and pickled; whatever is live
     (communicators, sessions, thread pools) is found when a verb is called.
+
+    Attributes
+    ----------
+    reads : str or None
+        Top-level package of the rows that it reads besides arrays.
     """
 
-    def fold(self, reduction: Reduction[Any, V], source: Source) -> V:
+    reads: ClassVar[str | None] = None
+
+    def reduce(self, reduction: Reduction[Any, V], source: Source) -> V:
         """Fold `reduction` over every block of `source`.
 
         Parameters
@@ -112,13 +149,13 @@ class Backend(Protocol):
         Returns
         -------
         value
-            Of all rows; equal on every caller.
+            The value of all rows, equal on every caller.
         """
 
     def map(self, function: Callable[[T], S], items: Iterable[T]) -> list[S]:
         """Call `function` on independent items, spread over the workers; results in order.
 
-        Each item is worked on once, also where there is only one.
+        Each item is processed exactly once, even a single one.
         """
 
     def gather(self, function: Callable[[], T]) -> list[T]:
@@ -128,47 +165,64 @@ class Backend(Protocol):
         """
         return [function()]
 
-    def source(
-        self,
-        X: Any,
-        y: Any,
-        *,
-        sample_weight: Any = None,
-        classes: Any = None,
-        validate: Validate = check_rows,
-        options: Callable[[], dict[str, str]] = dict,
-    ) -> tuple[Source, Target]:
-        """Rows as the user gave them, as a source.
+    def source(self, request: Request) -> tuple[Source, Target]:
+        """Rows as the user gave them, as a source; and the classes of all rows."""
+        return as_source(
+            request.X,
+            request.y,
+            sample_weight=request.sample_weight,
+            classes=request.classes,
+            validate=request.validate,
+        )
+
+    def predict(self, model: Any, method: str, X: Any, column: str) -> Any:
+        """Answers of a fitted estimator to rows.
 
         Parameters
         ----------
-        X, y, sample_weight : object
-            Arrays, or what else this backend reads.
-        classes : array-like, default=None
-            All labels there are; those of all rows when None.
-        validate : callable
-            ``validate(X, y, empty)``: both as arrays, after the estimator's checks; whether this
-            process may have no rows.
-        options : callable
-            ``options()``: a description of the estimator's options, for processes to compare.
+        model : estimator
+            Whose ``_{method}`` answers to arrays.
+        method : {"predict", "decision_function", "predict_proba", "predict_log_proba"}
+        X : object
+            Rows of a kind that this backend reads.
+        column : str
+            Name of the answers, where they become part of a table.
 
         Returns
         -------
-        source : Source
-        target : Target
-            With the classes of all rows.
+        ndarray, or whatever holds the answers to rows of this kind
         """
-        return as_source(X, y, sample_weight=sample_weight, classes=classes, validate=validate)
+        return getattr(model, f"_{method}")(X)
 
-    def planned(self, plan: Plan) -> Backend:
-        """The same backend, told what will be folded of the next source."""
-        return self
+    def score(self, model: Any, X: Any, y: Any, sample_weight: Any) -> float:
+        """Accuracy of a fitted estimator on the rows of all processes; NaN of no weight."""
+        parts = self.gather(lambda: model._count_right(X, y, sample_weight))
+        right, total = (sum(numbers) for numbers in zip(*parts, strict=True))
+        return float(right / total) if total else float("nan")
 
     def solve_threads(self) -> int:
         """Threads that a solve in this process may use; asks no other process."""
 
 
-def fold_blocks(reduction: Reduction[A, V], source: Source, n_threads: int) -> Any:
+def agree(name: str, values: Sequence[T], ranks: Sequence[int] | None = None) -> T:
+    """The value that all processes have.
+
+    Raises
+    ------
+    ValueError
+        If two differ.
+    """
+    ranks = range(len(values)) if ranks is None else ranks
+    for rank, value in zip(ranks, values, strict=True):
+        if value != values[0]:
+            raise ValueError(
+                f"Ranks disagree on {name}: {values[0]} on rank {ranks[0]}, {value} on rank {rank}. "
+                "All ranks of a fit need the same options and the same kind of rows."
+            )
+    return values[0]
+
+
+def reduce_blocks(reduction: Reduction[A, V], source: Source, n_threads: int) -> Any:
     """Fold in this process, block by block; between two blocks Python hears signals.
 
     The bits of the value do not depend on the number of threads.

@@ -10,26 +10,17 @@ from typing import Any, Self
 from numpy.typing import ArrayLike
 from sklearn.utils.metaestimators import available_if
 
-from parallel_ridge import solvers
-from parallel_ridge.backends import Backend, Plan, get_backend
-from parallel_ridge.backends.openmp import blas_threads
-from parallel_ridge.estimators._base import (
-    ROW_SOLVERS,
-    STATISTICS_SOLVERS,
-    BaseRidgeClassifier,
-    check_alpha,
-    check_choice,
-    class_weights,
-    fits_whole,
-    forget_fit,
-)
-from parallel_ridge.labels import among, as_labels
-from parallel_ridge.reductions import coefficient_dtype, fold_statistics
-from parallel_ridge.solvers import warn_caller
-from parallel_ridge.sources import Source, Target, agree
+from parallel_ridge.backends import Backend, agree, get_backend
+from parallel_ridge.estimators._base import BaseRidgeClassifier
+from parallel_ridge.estimators._checks import check_alpha, check_choice, class_weights
+from parallel_ridge.estimators._twins import fits_whole, forget_fit
+from parallel_ridge.exceptions import warn_caller
+from parallel_ridge.fitting import ROW_SOLVERS, STATISTICS_SOLVERS, solve
+from parallel_ridge.reductions import StatisticsReduction, coefficient_dtype, fold_statistics
+from parallel_ridge.solvers import solve_path
+from parallel_ridge.sources import Source, Target, among, as_labels
 from parallel_ridge.statistics import SufficientStatistics
-
-SOLVERS = STATISTICS_SOLVERS + ROW_SOLVERS
+from parallel_ridge.threads import blas_threads
 
 
 def _statistics_suffice(estimator: ParallelRidgeClassifier) -> bool:
@@ -194,13 +185,16 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
         backend = get_backend(self.backend, self.n_jobs, X)
         backend.gather(self._check_options)
         forget_fit(self)
-        plan = Plan(self._unweighted_statistics(), self._centred())
-        source, target = self._read_to_fit(backend, X, y, sample_weight, plan)
+        wanted = self._options() if self._statistics_of_rows() else None
+        source, target = self._read_to_fit(backend, X, y, sample_weight, statistics=wanted)
         source = self._reweighted(source, target, self.class_weight)
         self.classes_ = target.classes
         start = time.perf_counter()
+        job = self._job(backend, source, target, self._options())
         with blas_threads(backend.solve_threads()):
-            solution, self.solver_ = self._solve(backend, source, target, self.alpha, self.solver)
+            solution, self.solver_ = solve(job, self.alpha, self.solver)
+        if job.statistics is not None:
+            self.statistics_ = job.statistics
         self._say(f"{source.n_rows} rows solved by {self.solver_}", start)
         self._set_weights(solution, coefficient_dtype(source.dtype), target.multilabel)
         return self
@@ -265,13 +259,12 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
             reset=before is None,
             classes=declared,
             state=seen,
-            plan=Plan(self._unweighted_statistics(), self._centred(), near=near),
+            statistics=self._options(near=near) if self._statistics_of_rows() else None,
         )
         class_weight = self._batch_weight(source, target)
         source = source.reweighted(class_weights(class_weight, target, source))
-        statistics, _ = fold_statistics(
-            backend.fold, self._reduction(source, target, near=near), source
-        )
+        reduction = StatisticsReduction.of(source, target, self._options(near=near))
+        statistics, _ = fold_statistics(backend.reduce, reduction, source)
         self._declared_classes = declared
         statistics = statistics if before is None else before + statistics
         self._fit_statistics(statistics, keep=True, mapping=backend.map)
@@ -284,7 +277,7 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
         Parameters
         ----------
         statistics : SufficientStatistics
-            From :meth:`SufficientStatistics.from_data` or another estimator's ``statistics_``, or
+            From :func:`sufficient_statistics` or another estimator's ``statistics_``, or
             sums and differences of such; left unchanged.
 
         Returns
@@ -305,7 +298,7 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
         if self.class_weight is not None:
             raise ValueError(
                 f"class_weight={self.class_weight!r} has no effect on statistics: weights go into "
-                "their sums. Pass sample_weight to SufficientStatistics.from_data."
+                "their sums. Pass sample_weight to sufficient_statistics."
             )
         if self.solver not in STATISTICS_SOLVERS:
             raise ValueError(
@@ -321,7 +314,7 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
 
     def _check_options(self) -> None:
         check_alpha(self.alpha)
-        check_choice("solver", self.solver, SOLVERS)
+        check_choice("solver", self.solver, (*STATISTICS_SOLVERS, *ROW_SOLVERS))
         super()._check_options()
 
     def _check_batch(self, classes: Any) -> Any:
@@ -343,12 +336,12 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
             )
         return given
 
-    def _unweighted_statistics(self) -> bool:
+    def _statistics_of_rows(self) -> bool:
         """Whether statistics with the rows' own weights will be needed."""
         return self.class_weight is None and self.solver in STATISTICS_SOLVERS
 
     def _batch_weight(self, source: Source, target: Target) -> Any:
-        """Weights of the classes that a batch has: scikit-learn refuses those of others."""
+        """class_weight restricted to the classes present in the batch; scikit-learn rejects others."""
         if not isinstance(self.class_weight, dict) or target.multilabel:
             return self.class_weight
         counts = source.class_counts(len(target.classes))
@@ -368,7 +361,7 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
             raise ValueError("The statistics hold no rows with a positive weight.")
 
         def solve(statistics: SufficientStatistics) -> Any:
-            return solvers.solve_path(statistics, [self.alpha], self._problem(), self.solver)
+            return solve_path(statistics, [self.alpha], self._problem(), self.solver)
 
         with blas_threads(get_backend(self.backend, self.n_jobs).solve_threads()):
             (((weights,), self.solver_),) = mapping(solve, [statistics])

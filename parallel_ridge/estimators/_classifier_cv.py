@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 from numbers import Integral
 from typing import Any, Self
 
@@ -11,32 +12,25 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.metaestimators import available_if
 
-from parallel_ridge.backends import Backend, Plan, get_backend
-from parallel_ridge.backends.openmp import blas_threads
-from parallel_ridge.estimators._base import (
-    LARGEST_SYSTEM,
-    BaseRidgeClassifier,
-    check_alpha,
-    check_flag,
-    class_weights,
-    fits_whole,
-    forget_fit,
-    reads_whole,
-)
-from parallel_ridge.frames import is_spark
-from parallel_ridge.labels import plain
+from parallel_ridge.backends import Backend, get_backend
+from parallel_ridge.estimators._base import BaseRidgeClassifier
+from parallel_ridge.estimators._checks import check_alpha, check_flag, class_weights
+from parallel_ridge.estimators._twins import fits_whole, forget_fit, reads_whole
+from parallel_ridge.exceptions import warn_caller
+from parallel_ridge.fitting import solve
 from parallel_ridge.model_selection import (
+    PenaltySearch,
     Scoring,
     Search,
-    Searcher,
     Splits,
     log_probabilities,
     probabilities,
 )
+from parallel_ridge.numerics import LARGEST_SYSTEM
 from parallel_ridge.progress import progress
-from parallel_ridge.reductions import coefficient_dtype
-from parallel_ridge.solvers import warn_caller
-from parallel_ridge.sources import Source
+from parallel_ridge.reductions import StatisticsReduction, coefficient_dtype
+from parallel_ridge.sources import Source, Target, plain
+from parallel_ridge.threads import blas_threads
 
 
 def _has_probabilities(estimator: ParallelRidgeClassifierCV) -> bool:
@@ -82,7 +76,7 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
         Whether to fit an intercept, unpenalised.
     class_weight : dict, list of dict, "balanced" or None, default=None
         Weights of the classes; "balanced" by each training set (by all rows for leave-one-out),
-        which then takes a pass a set.
+        which then takes one pass per set.
     standardize : bool, default=False
         Penalise the weights of features scaled to unit variance (of each training set; for
         leave-one-out, of all rows).
@@ -234,47 +228,28 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
         alphas = backend.gather(self._check_alphas)[0]
         forget_fit(self)
         y = plain(y)
-        plan = Plan(
-            statistics=self.class_weight is None,
-            centre=self._centred(),
-            double=self.cv is None,
+        # Leverages close to 1 show what float32 products have lost.
+        double = self.cv is None
+        source, target = self._read_to_fit(
+            backend,
+            X,
+            y,
+            sample_weight,
+            statistics=self._options(double=double) if self.class_weight is None else None,
             cv=self.cv,
             groups=groups,
         )
-        source, target = self._read_to_fit(backend, X, y, sample_weight, plan)
-        scoring = Scoring.of(
-            self.scoring,
-            self,
-            leave_one_out=self.cv is None,
-            multilabel=target.multilabel,
-            probability=self.probability,
-        )
-        if source.weighted and not scoring.weighted:
-            warn_caller(
-                f"scoring={scoring.name} takes no sample_weight: all rows count alike in it.",
-                UserWarning,
-            )
+        scoring = self._scoring(source, target)
         self.classes_ = target.classes
         weighted = self._reweighted(source, target, self.class_weight)
-        most = source.n_features if source.stays else min(source.n_rows, source.n_features)
-        if most > LARGEST_SYSTEM:
-            raise ValueError(
-                f"A search needs matrices of {source.n_features} x {source.n_features} numbers, "
-                f"or of {source.n_rows} x {source.n_rows}, and at most {LARGEST_SYSTEM} are "
-                "supported. Reduce the features, or search with GridSearchCV over "
-                "ParallelRidgeClassifier(solver='cg')."
-            )
-        reduction = self._reduction(
-            weighted,
-            target,
-            # Leverages close to 1 show what float32 products have lost.
-            double=self.cv is None,
-            weighted=source.weighted or isinstance(self.class_weight, str),
-        )
-        searcher = Searcher(
+        _check_size(source)
+        balanced = isinstance(self.class_weight, str)
+        options = self._options(double=double, weighted=source.weighted or balanced)
+        job = self._job(backend, weighted, target, options)
+        searcher = PenaltySearch(
             backend=backend,
-            statistics=lambda some, n_groups=0: self._statistics(
-                backend, some, reduction, n_groups
+            statistics=partial(
+                job.form_statistics, StatisticsReduction.of(weighted, target, options)
             ),
             source=weighted,
             scored=source,
@@ -288,25 +263,13 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
             search = self._search(searcher, X, y, groups)
             self._keep(search)
             start = time.perf_counter()
-            weights, self.solver_ = self._solve(
-                backend, weighted, target, self.alpha_, "auto", search.total
-            )
+            job.options, job.statistics = self._options(), search.total
+            solution, self.solver_ = solve(job, self.alpha_, "auto")
+        if job.statistics is not None:
+            self.statistics_ = job.statistics
         self._say(f"fitted alpha={self.alpha_:g} by {self.solver_}", start)
-        self._set_weights(weights, coefficient_dtype(source.dtype), target.multilabel)
-        if len(alphas) > 1 and self.alpha_ in (min(alphas), max(alphas)):
-            end, further = (
-                ("smallest", "smaller")
-                if self.alpha_ == min(alphas)
-                else (
-                    "largest",
-                    "larger",
-                )
-            )
-            warn_caller(
-                f"The best alpha, {self.alpha_:g}, is the {end} of those tried: a {further} one "
-                "may be better. Extend alphas.",
-                UserWarning,
-            )
+        self._set_weights(solution, coefficient_dtype(source.dtype), target.multilabel)
+        self._warn_of_an_end(alphas)
         return self
 
     @available_if(_has_probabilities)
@@ -327,10 +290,7 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
         ndarray of shape (n, k)
             Rows sum to 1; for multilabel targets, each column is the probability of its label.
         """
-        if is_spark(X):
-            return self._in_spark(X, "predict_proba", "probability")
-        values = self.decision_function(X)
-        return probabilities(values, self.probability_scale_, self._multilabel)
+        return self._answer(X, "predict_proba", "probability")
 
     @available_if(_has_probabilities)
     @reads_whole
@@ -345,7 +305,14 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
         -------
         ndarray of shape (n, k)
         """
-        values = self.decision_function(X)
+        return self._answer(X, "predict_log_proba", "log_probability")
+
+    def _predict_proba(self, X: Any) -> NDArray[np.float64]:
+        values = self._decision_function(X)
+        return probabilities(values, self.probability_scale_, self._multilabel)
+
+    def _predict_log_proba(self, X: Any) -> NDArray[np.float64]:
+        values = self._decision_function(X)
         return log_probabilities(values, self.probability_scale_, self._multilabel)
 
     def _check_options(self) -> None:
@@ -377,10 +344,36 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
             )
         return alphas
 
+    def _scoring(self, source: Source, target: Target) -> Scoring:
+        scoring = Scoring.of(
+            self.scoring,
+            self,
+            leave_one_out=self.cv is None,
+            multilabel=target.multilabel,
+            probability=self.probability,
+        )
+        if source.weighted and not scoring.weighted:
+            warn_caller(
+                f"scoring={scoring.name} takes no sample_weight: all rows count alike in it.",
+                UserWarning,
+            )
+        return scoring
+
+    def _warn_of_an_end(self, alphas: Sequence[float]) -> None:
+        """Warn if the best penalty is the first or the last."""
+        ends = {min(alphas): ("smallest", "smaller"), max(alphas): ("largest", "larger")}
+        if len(alphas) > 1 and self.alpha_ in ends:
+            end, further = ends[self.alpha_]
+            warn_caller(
+                f"The best alpha, {self.alpha_:g}, is the {end} of those tried: a {further} one "
+                "may be better. Extend alphas.",
+                UserWarning,
+            )
+
     def _progress(self, items: Sequence[Any], what: str) -> Iterable[Any]:
         return progress(items, what, show=bool(self.verbose))
 
-    def _search(self, searcher: Searcher, X: Any, y: Any, groups: Any) -> Search:
+    def _search(self, searcher: PenaltySearch, X: Any, y: Any, groups: Any) -> Search:
         start = time.perf_counter()
         if self.cv is None:
             search = searcher.leave_one_out()
@@ -409,3 +402,15 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
         if self.store_cv_results:
             values = search.held_out(best)
             self.loo_decision_ = values[:, 0] if values.shape[1] == 1 else values
+
+
+def _check_size(source: Source) -> None:
+    """Raise if the matrices of a search would be too large."""
+    most = source.n_features if not source.collectable else min(source.n_rows, source.n_features)
+    if most > LARGEST_SYSTEM:
+        raise ValueError(
+            f"A search needs matrices of {source.n_features} x {source.n_features} numbers, "
+            f"or of {source.n_rows} x {source.n_rows}, and at most {LARGEST_SYSTEM} are "
+            "supported. Reduce the features, or search with GridSearchCV over "
+            "ParallelRidgeClassifier(solver='cg')."
+        )

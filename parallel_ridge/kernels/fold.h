@@ -1,4 +1,4 @@
-/* Weighted sums of rows and of their outer products, one superblock of rows a call.
+/* Weighted sums of rows and of their outer products, one superblock of rows per call.
  *
  * A *chunk* is a fixed number of consecutive rows; *lanes* share them out evenly, and every lane has totals of its own.
  * A *stripe* is STRIPE columns, a *tile* a pair of stripes.  A *piece*, some of a lane's chunks, is packed, stripe by

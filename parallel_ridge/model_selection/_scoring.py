@@ -23,8 +23,8 @@ from parallel_ridge.sources import Target
 
 # These judge decision values against the targets -1 and 1; all others judge classes.
 ERROR_SCORES = ("neg_mean_squared_error", "neg_root_mean_squared_error", "r2")
-# Decision values this far apart are no values: of a class that a training set lacks.
-UNKNOWN = 1e8
+# Margins beyond this mark a class that was absent from the training set.
+ABSENT_BEYOND = 1e8
 
 
 class _Held(ClassifierMixin, BaseEstimator):
@@ -105,20 +105,15 @@ class Scoring:
         scoring = "accuracy" if scoring is None else scoring
         if isinstance(scoring, str) and scoring in ERROR_SCORES:
             return cls(scoring, "errors")
-        if not isinstance(scoring, str) and not callable(scoring):
-            raise ValueError(f"scoring must be one name, a callable or None; got {scoring!r}.")
-        scorer = check_scoring(estimator, scoring=scoring)
+        scorer = _scorer(estimator, scoring)
         name = scoring if isinstance(scoring, str) else repr(scoring)
         weighted = _takes_weights(scorer)
         if scoring == "accuracy" and not multilabel:
             return cls(name, "accuracy", weighted=weighted)
-        methods = getattr(scorer, "_response_method", None)
-        if methods is None:  # a function of the user's own, which may call any
+        method = _response_method(scorer, probability)
+        if method is None:  # a function of the user's own, which may call any
             return cls(name, "decisions", scorer, probability, weighted)
-        # As scikit-learn: the first of them that there is.
-        methods = [methods] if isinstance(methods, str) else list(methods)
-        method = next((m for m in methods if m != "predict_proba" or probability), None)
-        if method is None:
+        if method == "predict_proba" and not probability:
             raise ValueError(f"scoring={name} needs probabilities: set probability=True.")
         if method == "predict" and not multilabel:
             return cls(name, "labels", scorer, weighted=weighted)
@@ -134,7 +129,7 @@ class Scoring:
         labels = target.classes[true]
         if self.weighted:
             return self._score(predicted, labels, _Held(target), sample_weight=weights)
-        # As many pairs as there were rows: any function of labels and predictions can be had.
+        # Expand the counts to one pair per row, for scorers without sample_weight.
         return self._score(np.repeat(predicted, weights), np.repeat(labels, weights), _Held(target))
 
     def of_values(
@@ -153,6 +148,21 @@ class Scoring:
         return float(score)
 
 
+def _scorer(estimator: Any, scoring: Any) -> Any:
+    if not isinstance(scoring, str) and not callable(scoring):
+        raise ValueError(f"scoring must be one name, a callable or None; got {scoring!r}.")
+    return check_scoring(estimator, scoring=scoring)
+
+
+def _response_method(scorer: Any, probability: bool) -> str | None:
+    """The method that a scorer calls: as in scikit-learn, its first that the estimator has."""
+    methods = getattr(scorer, "_response_method", None)
+    if methods is None:
+        return None
+    methods = [methods] if isinstance(methods, str) else list(methods)
+    return next((m for m in methods if m != "predict_proba" or probability), "predict_proba")
+
+
 def _takes_weights(scorer: Any) -> bool:
     """Whether a scorer is to get the weights of rows.
 
@@ -168,7 +178,7 @@ def _takes_weights(scorer: Any) -> bool:
 
 
 @contextmanager
-def where(text: str) -> Iterator[None]:
+def locating(text: str) -> Iterator[None]:
     """Add to an error where it happened; it stays the error that it is."""
     try:
         yield
@@ -225,11 +235,13 @@ def fit_scale(
         margins = np.take_along_axis(values, targets.argmax(axis=1)[:, None], axis=1) - values
     else:
         margins = 2.0 * values * targets
-    # Of rows whose class their training set lacks there is nothing to learn.
-    known = (margins.min(axis=1) > -UNKNOWN) & (weights > 0.0)
+    # Ignore rows whose class was absent from their training set.
+    known = (margins.min(axis=1) > -ABSENT_BEYOND) & (weights > 0.0)
     margins, weights = margins[known], weights[known]
-    finite = np.minimum(np.abs(margins), UNKNOWN)
-    size = np.sqrt(np.mean(np.square(finite, where=finite < UNKNOWN, out=np.zeros_like(finite))))
+    finite = np.minimum(np.abs(margins), ABSENT_BEYOND)
+    size = np.sqrt(
+        np.mean(np.square(finite, where=finite < ABSENT_BEYOND, out=np.zeros_like(finite)))
+    )
     if not size > 0.0:
         return 1.0
 

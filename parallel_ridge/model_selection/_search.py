@@ -9,16 +9,16 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import scipy.stats
 from numpy.typing import NDArray
-from scipy.linalg import blas
 
-from parallel_ridge import solvers
-from parallel_ridge.backends import Backend
-from parallel_ridge.backends.openmp import OpenMPBackend
-from parallel_ridge.model_selection._scoring import Scoring, fit_scale, where
-from parallel_ridge.model_selection._splits import Splits, terms
-from parallel_ridge.numerics import EPSILON
+from parallel_ridge.backends import Backend, OpenMPBackend
+from parallel_ridge.exceptions import IllConditioned, IllConditionedWarning, warn_caller
+from parallel_ridge.folding import fold_path
+from parallel_ridge.model_selection._errors import ErrorScores
+from parallel_ridge.model_selection._leave_one_out import leave_one_out
+from parallel_ridge.model_selection._results import Make, Search
+from parallel_ridge.model_selection._scoring import Scoring, fit_scale, locating
+from parallel_ridge.model_selection._splits import Splits, summands
 from parallel_ridge.reductions import (
     AccuracyReduction,
     Confusion,
@@ -27,24 +27,20 @@ from parallel_ridge.reductions import (
     Decisions,
     GroupedReduction,
     HeldOut,
-    LeaveOneOutDecisions,
     PathDecisions,
-    Reduction,
     RowsReduction,
-    SquaredErrorReduction,
+    StatisticsOptions,
     StatisticsReduction,
     coefficient_dtype,
     fold_statistics,
 )
 from parallel_ridge.solvers import (
-    IllConditioned,
     NormalEquations,
     Problem,
-    Spectrum,
-    Weights,
-    blas_of_solve,
-    n_targets,
-    warn_caller,
+    Solution,
+    block_weights,
+    row_coordinates,
+    solve_penalties,
 )
 from parallel_ridge.sources import Block, Source, Target
 from parallel_ridge.statistics import SufficientStatistics
@@ -52,10 +48,9 @@ from parallel_ridge.statistics import SufficientStatistics
 # Decision values of all held-out rows that are kept at a time, in numbers.
 HELD_VALUES = 2**23
 # Decision value of a class that a training set lacks: below all others, and harmless to scorers.
-NEVER = -1e9
+ABSENT_MARGIN = -1e9
 
 Balance = Callable[[Source], Source]
-Make = Callable[[Decisions], Reduction[Any, Any]]
 
 
 @dataclass
@@ -72,8 +67,8 @@ class Path:
         All rows in the coordinates of the weights, with the weights of scores.
     seconds : float
     test : SufficientStatistics, or None
-        Of the test set, for scores that come from them. Not where training was ill-conditioned: the
-        huge weights of such a path would cancel in them.
+        Statistics of the test set, if scores are computed from them; None if training was
+        ill-conditioned, because large coefficients would cancel.
     """
 
     coefs: NDArray[np.float64]
@@ -85,91 +80,7 @@ class Path:
 
 
 @dataclass
-class Search:
-    """What a search has found.
-
-    Attributes
-    ----------
-    searcher : Searcher
-        Which made it.
-    fold : callable
-        ``fold(penalties, make)``: value of each test set (of all rows, for leave-one-out), of the
-        reduction that ``make`` makes from what gives their decision values.
-    scores : ndarray of shape (splits, p)
-        A single row for leave-one-out.
-    fit_seconds, score_seconds : ndarray of shape (splits, p)
-    deviations : ndarray of shape (p,), or None
-        Standard deviations of the scores of single rows, for leave-one-out.
-    scales : ndarray of shape (p,), or None
-        Factors of the decision values that make probabilities, where scores needed them.
-    total : SufficientStatistics, or None
-        Of all rows, where they were had.
-    """
-
-    searcher: Searcher
-    fold: Callable[[Sequence[int], Make], list[Any]]
-    scores: NDArray[np.float64]
-    fit_seconds: NDArray[np.float64]
-    score_seconds: NDArray[np.float64]
-    deviations: NDArray[np.float64] | None
-    scales: NDArray[np.float64] | None
-    total: SufficientStatistics | None
-
-    @property
-    def alphas(self) -> list[float]:
-        """The penalties."""
-        return self.searcher.alphas
-
-    def held_out(self, j: int) -> NDArray[Any]:
-        """Held-out decision values of one penalty, shape (n, t)."""
-        held = self.searcher.held_out(self.fold, [j])
-        return HeldOut.join(held).values[:, 0]
-
-    def scale(self, j: int) -> float:
-        """The factor of the decision values of one penalty that makes probabilities."""
-        if self.scales is not None:
-            return float(self.scales[j])
-        held = self.searcher.held_out(self.fold, [j])
-        return self.searcher.backend.map(self.searcher.fit_scales, [held])[0][0]
-
-    @property
-    def best(self) -> int:
-        """Position of the penalty with the best mean score; of equals, of the largest.
-
-        Raises
-        ------
-        ValueError
-            If all scores are NaN.
-        """
-        means = self.scores.mean(axis=0)
-        if np.isnan(means).all():
-            raise ValueError(f"The score is NaN for every alpha of {self.alphas}.")
-        tied = np.flatnonzero(means >= _tie_bound(means))
-        return int(tied[np.argmax(np.asarray(self.alphas)[tied])])
-
-    def results(self) -> dict[str, Any]:
-        """In the format of ``GridSearchCV.cv_results_``."""
-        results: dict[str, Any] = {}
-        for name, seconds in (("fit", self.fit_seconds), ("score", self.score_seconds)):
-            results[f"mean_{name}_time"] = seconds.mean(axis=0)
-            results[f"std_{name}_time"] = seconds.std(axis=0)
-        results["param_alpha"] = np.ma.MaskedArray(self.alphas, mask=False, dtype=np.float64)
-        results["params"] = [{"alpha": alpha} for alpha in self.alphas]
-        means = self.scores.mean(axis=0)
-        if self.deviations is None:
-            for i, scores in enumerate(self.scores):
-                results[f"split{i}_test_score"] = scores
-        results["mean_test_score"] = means
-        results["std_test_score"] = (
-            self.scores.std(axis=0) if self.deviations is None else self.deviations
-        )
-        ranked = np.where(np.isnan(means), -np.inf, np.minimum(means, _tie_bound(means)))
-        results["rank_test_score"] = scipy.stats.rankdata(-ranked, method="min").astype(np.int32)
-        return results
-
-
-@dataclass
-class Searcher:
+class PenaltySearch:
     """Searches over penalties on the rows of one source.
 
     Attributes
@@ -202,51 +113,7 @@ class Searcher:
 
     def leave_one_out(self) -> Search:
         """Search by the error of each row under the weights of all the others."""
-        if self.source.n_rows < self.source.n_features and not self.source.stays:
-            return replace(self._in_row_coordinates().leave_one_out(), total=None)
-        start = time.perf_counter()
-        total = self.statistics(self.source)
-        spectrum = self._spectrum(total)
-        fit_seconds = (time.perf_counter() - start) / len(self.alphas)
-
-        def fold(some: Sequence[int], make: Make) -> list[Any]:
-            intercept = self.problem.fit_intercept
-            decisions = LeaveOneOutDecisions(
-                spectrum.axes,
-                spectrum.means,
-                spectrum.leverages([self.alphas[j] for j in some], self.source.positive_rows()),
-                spectrum.rotated,
-                spectrum.target_means if intercept else np.zeros(len(spectrum.target_means)),
-                self._targets,
-                len(self.target.classes),
-                1.0 / spectrum.weight_sum if intercept else 0.0,
-                self._dtype,
-                spectrum.means**2 * spectrum.weight_sum > spectrum.squares,
-            )
-            return [self.backend.fold(make(decisions), self.source)]
-
-        start = time.perf_counter()
-        scales = None
-        if self.scoring.kind == "errors":
-            (errors,) = fold(range(len(self.alphas)), self._squared_errors)
-            scores, deviations = self._left_out_scores(errors)
-        else:
-            scores, scales = self._scores(fold, self.source.weighted)
-            deviations = np.full(len(self.alphas), np.nan)
-            if self.scoring.name == "accuracy":  # the mean of a score of 0 or 1 for each row
-                deviations = np.sqrt(scores[0] * (1.0 - scores[0]))
-        shape = (1, len(self.alphas))
-        score_seconds = np.full(shape, (time.perf_counter() - start) / len(self.alphas))
-        return Search(
-            self,
-            fold,
-            scores.reshape(shape),
-            np.full(shape, fit_seconds),
-            score_seconds,
-            deviations,
-            scales,
-            total,
-        )
+        return leave_one_out(self)
 
     def over_splits(self, splits: Splits, balance: Balance | None = None) -> Search:
         """Search by the scores of test sets.
@@ -261,29 +128,29 @@ class Searcher:
         if self.source.weighted or self.scored.weighted:
             self._check_weights(splits, balance)
         total = None
-        if self.source.n_rows >= self.source.n_features or self.source.stays:
+        if self.source.n_rows >= self.source.n_features or not self.source.collectable:
             paths, total = self._paths(splits, balance)
         elif self.problem.standardize:  # features are scaled by each training set anew
             paths = [
                 path
                 for i in range(len(splits))
-                for path in self._in_row_coordinates(self._training(splits, i, balance))._paths(
+                for path in self.in_row_coordinates(self._training(splits, i, balance))._paths(
                     splits.only(i), balance, i
                 )[0]
             ]
         else:
-            paths, _ = self._in_row_coordinates()._paths(splits, balance)
+            paths, _ = self.in_row_coordinates()._paths(splits, balance)
 
         def decisions_of(path: Path, some: Sequence[int]) -> Decisions:
             coefs, intercepts = path.coefs[some].copy(), path.intercepts[some].copy()
             if self.target.multilabel or not len(path.absent):
                 pass
             elif intercepts.shape[1] > 1:
-                intercepts[:, path.absent] = NEVER
+                intercepts[:, path.absent] = ABSENT_MARGIN
                 coefs[:, path.absent] = 0.0
             else:  # one class is left, which all rows are predicted as
                 intercepts[:], coefs[:] = 1.0 - 2.0 * path.absent, 0.0
-            return PathDecisions(coefs.astype(self._dtype), intercepts.astype(self._dtype))
+            return PathDecisions(coefs.astype(self.dtype), intercepts.astype(self.dtype))
 
         def fold(some: Sequence[int], make: Make) -> list[Any]:
             # Many penalties take some 20 ms a path to be combined from few.
@@ -292,10 +159,10 @@ class Searcher:
             scored, tested = paths[0].scored, splits.tested
             if tested is not None and all(path.scored is scored for path in paths):
                 groups = scored.grouped(splits.group, tested)
-                return self.backend.fold(GroupedReduction(reductions), groups)
+                return self.backend.reduce(GroupedReduction(reductions), groups)
             steps = list(zip(paths, reductions, strict=True))
             return [
-                self.backend.fold(reduction, splits.testing(path.scored, i))
+                self.backend.reduce(reduction, splits.testing(path.scored, i))
                 for i, (path, reduction) in enumerate(self.progress(steps, "test sets"))
             ]
 
@@ -305,7 +172,7 @@ class Searcher:
         if self.scoring.kind == "errors":
             scores = self._errors_of(paths, splits)
         else:
-            scores, scales = self._scores(fold, self.scored.weighted)
+            scores, scales = self.scores_of(fold, self.scored.weighted)
         score_seconds = np.full(shape, (time.perf_counter() - start) / scores.size)
         fit_seconds = np.array([[path.seconds] * len(self.alphas) for path in paths])
         return Search(
@@ -330,7 +197,7 @@ class Searcher:
     def _paths(
         self, splits: Splits, balance: Balance | None, first: int = 0
     ) -> tuple[list[Path], SufficientStatistics | None]:
-        """Weights of each split, and the statistics of all rows if they come for nothing.
+        """Weights of each split, and the statistics of all rows, if they need no extra pass.
 
         Messages number the splits from ``first``.
         """
@@ -340,8 +207,8 @@ class Searcher:
             grouped = self.source.grouped(splits.group, range(splits.n_groups))
             parts = self.statistics(grouped, splits.n_groups)
             total = SufficientStatistics.sum(parts)
-            items = terms(parts, splits.train)
-            if self.source.stays:  # solves may run far away: one sum is less to send than its terms
+            items = summands(parts, splits.train)
+            if not self.source.collectable:  # solves run far away: one sum is less to send
                 items = [[SufficientStatistics.sum(some)] for some in items]
         else:
             items = [
@@ -353,14 +220,16 @@ class Searcher:
 
         paths = []
         for i, (path, seconds, counts) in enumerate(self.backend.map(solve, items)):
-            stable = not isinstance(path, str)
+            test = None
             if isinstance(path, str):
-                self._warn_ill_conditioned(f"split {first + i}", path)
+                self.warn_ill_conditioned(f"split {first + i}", path)
                 training = self._training(splits, i, balance)
-                solutions = solvers.fold_path(
+                solutions = fold_path(
                     self.backend, training, self.target, self.problem, self.alphas
                 )
-                path = [weights for weights, _ in solutions]
+                path = [solution for solution, _ in solutions]
+            elif self.scoring.kind == "errors":
+                test = self._test_statistics(splits, i, parts)
             absent = np.flatnonzero(counts == 0)
             if len(absent) and not self.target.multilabel:
                 warn_caller(
@@ -369,16 +238,19 @@ class Searcher:
                     "that. Use fewer or stratified splits.",
                     UserWarning,
                 )
-            test = None
-            if self.scoring.kind == "errors" and stable:
-                if parts is None or self.source is not self.scored:
-                    test = self.statistics(splits.testing(self.scored, i))
-                else:
-                    test = SufficientStatistics.sum(parts[j] for j in splits.test[i])
-            coefs = np.array([weights.coef for weights in path])
-            intercepts = np.array([weights.intercept for weights in path])
+            coefs = np.array([solution.coef for solution in path])
+            intercepts = np.array([solution.intercept for solution in path])
             paths.append(Path(coefs, intercepts, absent, self.scored, seconds + shared, test))
         return paths, total
+
+    def _test_statistics(
+        self, splits: Splits, i: int, parts: Sequence[SufficientStatistics] | None
+    ) -> SufficientStatistics:
+        """Statistics of a test set, from those of its groups if they have the weights of scores."""
+        if parts is None or self.source is not self.scored:
+            test: SufficientStatistics = self.statistics(splits.testing(self.scored, i))
+            return test
+        return SufficientStatistics.sum(parts[j] for j in splits.test[i])
 
     def _check_weights(self, splits: Splits, balance: Balance | None) -> None:
         for i in range(len(splits)):
@@ -391,54 +263,40 @@ class Searcher:
                         f"The sample weights of the {name} set of split {i} are all zero."
                     )
 
-    def _spectrum(self, statistics: SufficientStatistics) -> Spectrum:
-        smallest = min(self.alphas)
-
-        def solve(statistics: SufficientStatistics) -> Spectrum:
-            with blas_of_solve(statistics.n_features):
-                system = NormalEquations(statistics, self.problem)
-                if system.condition_bound(smallest) <= system.search_limit(smallest):
-                    return system.spectrum(overwrite=True)
-                return system.spectrum_of_factor(smallest)
-
-        try:
-            return self.backend.map(solve, [statistics])[0]
-        except IllConditioned as error:
-            what = str(error)
-        self._warn_ill_conditioned("leave-one-out", what)
-        return solvers.fold_spectrum(self.backend, self.source, self.target, self.problem)
-
-    def _warn_ill_conditioned(self, where: str, what: str) -> None:
+    def warn_ill_conditioned(self, where: str, what: str) -> None:
+        """Warn that rows were folded once more."""
         warn_caller(
             f"The system of {where} is ill-conditioned for alpha={min(self.alphas):g} ({what}). It was "
             "solved from a QR of the rows, which takes another pass. Leave out the small alphas, or set "
             "standardize=True, to avoid that.",
-            solvers.IllConditionedWarning,
+            IllConditionedWarning,
         )
 
-    def _in_row_coordinates(self, scale: Source | None = None) -> Searcher:
+    def in_row_coordinates(self, scale: Source | None = None) -> PenaltySearch:
         """The same search where n < d, on rows of n coordinates instead of d features.
 
         A rotation changes neither distances nor penalties, so scores are the same. Features are
         scaled by all rows, or by those that are given.
         """
-        rows = self.source if scale is None else scale.among_all()
-        blocks = self.backend.fold(RowsReduction(), rows)
+        rows = self.source if scale is None else scale.with_others_weightless()
+        blocks = self.backend.reduce(RowsReduction(), rows)
 
         def solve(blocks: list[Block]) -> NDArray[np.float64]:
-            weights = solvers.block_weights(blocks)
+            weights = block_weights(blocks)
             penalty = self.problem.penalty(min(self.alphas), float(weights[weights > 0].min()))
-            return solvers.row_coordinates(blocks, weights, self.problem, penalty)
+            return row_coordinates(blocks, weights, self.problem, penalty)
 
         (coordinates,) = self.backend.map(solve, [blocks])
         source = self.source.with_rows(coordinates)
-        reduction = StatisticsReduction.of(source, self.target, centre=self.problem.fit_intercept)
+        reduction = StatisticsReduction.of(
+            source, self.target, StatisticsOptions(centre=self.problem.fit_intercept)
+        )
         return replace(
             self,
             source=source,
             scored=source if self.scored is self.source else self.scored.with_rows(coordinates),
             statistics=lambda some, n_groups=0: fold_statistics(
-                self.backend.fold, reduction, some, n_groups
+                self.backend.reduce, reduction, some, n_groups
             )[0],
             problem=replace(self.problem, standardize=False),
         )
@@ -446,12 +304,14 @@ class Searcher:
     # ------------------------------------------------------------------------------------- scores
 
     @property
-    def _dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> np.dtype[Any]:
+        """Dtype of the coefficients."""
         return coefficient_dtype(self.source.dtype)
 
     @property
-    def _targets(self) -> slice:
-        return n_targets(len(self.target.classes), self.target.multilabel)
+    def errors(self) -> ErrorScores:
+        """Scores of squared errors."""
+        return ErrorScores(self.scoring.name, self.target)
 
     def held_out(
         self, fold: Callable[[Sequence[int], Make], list[Any]], some: Sequence[int]
@@ -462,14 +322,14 @@ class Searcher:
     def fit_scales(self, held: Sequence[HeldOut]) -> list[float]:
         """The factor of held-out decision values that makes probabilities, for each penalty."""
         rows = HeldOut.join(held)
-        targets = rows.labels.indicator(len(self.target.classes))[:, self._targets]
+        targets = rows.labels.indicator(len(self.target.classes))[:, self.errors.targets]
         weights = np.ones(len(targets)) if rows.weights is None else rows.weights
         return [
             fit_scale(rows.values[:, j], targets, weights, self.target.multilabel)
             for j in range(rows.values.shape[1])
         ]
 
-    def _scores(
+    def scores_of(
         self, fold: Callable[[Sequence[int], Make], list[Any]], weighted: bool
     ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
         """Scores of shape (test sets, p), and the factors of probabilities if they needed them."""
@@ -487,7 +347,7 @@ class Searcher:
             )
             # A scorer is the user's own: one process calls it for all.
             return self.backend.map(self._score_counts, [counts])[0], None
-        t = len(range(len(self.target.classes))[self._targets])
+        t = len(range(len(self.target.classes))[self.errors.targets])
         size = max(1, HELD_VALUES // (self.source.n_rows * t))
         parts = []
         for first in self.progress(range(0, len(self.alphas), size), "scores"):
@@ -501,7 +361,7 @@ class Searcher:
         """Scores of confusion counts of each test set, for each penalty."""
         scores = np.empty((len(counts), len(self.alphas)))
         for i, j in np.ndindex(scores.shape):
-            with where(f"in scoring alpha={self.alphas[j]:g} on split {i}"):
+            with locating(f"in scoring alpha={self.alphas[j]:g} on split {i}"):
                 scores[i, j] = self.scoring.of_counts(counts[i].of_penalty(j), self.target)
         return scores
 
@@ -513,7 +373,7 @@ class Searcher:
         scores = np.empty((len(held), len(some)))
         for j, number in enumerate(some):
             for i, rows in enumerate(held):
-                with where(f"in scoring alpha={self.alphas[number]:g} on split {i}"):
+                with locating(f"in scoring alpha={self.alphas[number]:g} on split {i}"):
                     scores[i, j] = self.scoring.of_values(
                         rows.values[:, j],
                         self.target.decode(rows.labels),
@@ -523,103 +383,38 @@ class Searcher:
                     )
         return scores, np.array(scales)
 
-    def _left_out_scores(
-        self, errors: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Scores of squared errors for each penalty, and their deviations over rows."""
-        n, sums = self.source.n_rows, errors[:-1]
-        # Named scores are averages by weight, as scikit-learn's; its own default is one over rows.
-        size = float(n) if self.scoring.name is None else float(errors[-1, -1])
-        scores = self._error_scores(sums[:, :-1], size, _total_squares(errors[-1]))
-        if self.scoring.name not in (None, "neg_mean_squared_error"):
-            return scores, np.full(len(scores), np.nan)
-        means = sums[:, :-1].mean(axis=1) / n
-        with np.errstate(over="ignore", invalid="ignore"):
-            variances = np.maximum(sums[:, -1] / n - means**2, 0.0)
-        variances[~np.isfinite(sums[:, -1])] = np.nan
-        return scores, np.sqrt(variances) * (n / size)
-
     def _errors_of(self, paths: Sequence[Path], splits: Splits) -> NDArray[np.float64]:
         """Scores of squared errors on test sets, from their statistics alone if they suffice."""
+        errors = self.errors
         scores = np.empty((len(paths), len(self.alphas)))
         stable = [i for i, path in enumerate(paths) if path.test is not None]
-        found = self.backend.map(self._errors_of_statistics, [paths[i] for i in stable])
+        found = self.backend.map(partial(_errors_of_path, errors), [paths[i] for i in stable])
         scores[stable] = np.array(found).reshape(len(stable), len(self.alphas))
         for i, path in enumerate(paths):
             if path.test is None:
-                reduction = self._squared_errors(PathDecisions(path.coefs, path.intercepts))
-                errors = self.backend.fold(reduction, splits.testing(path.scored, i))
-                scores[i] = self._error_scores(
-                    errors[:-1, :-1], float(errors[-1, -1]), _total_squares(errors[-1])
-                )
-        return scores
-
-    def _errors_of_statistics(self, path: Path) -> NDArray[np.float64]:
-        test, coefs, intercepts = path.test, path.coefs, path.intercepts
-        assert test is not None
-        # About its means, so that nothing cancels.
-        shift = test.shift + test.feature_sums / test.n_samples
-        test = test.reshift(np.rint(shift) if test.exact else shift, floats=True)
-        targets = self._targets
-        n = test.weight_sum
-        gram = test.gram
-        sums = test.feature_sums.astype(np.float64)
-        cross = 2.0 * test.class_sums[targets].astype(np.float64) - sums
-        coded = 2.0 * test.class_weights[targets] - n
-        offset = intercepts + coefs @ test.shift
-        products = blas.dsymm(1.0, gram.T, coefs.reshape(-1, gram.shape[0]).T, lower=1).T
-        errors = (
-            (coefs * products.reshape(coefs.shape)).sum(axis=2)
-            + 2.0 * offset * (coefs @ sums)
-            + n * offset * offset
-            - 2.0 * ((coefs * cross).sum(axis=2) + offset * coded)
-            + n
-        )
-        return self._error_scores(np.maximum(errors, 0.0), n, n - coded * (coded / n))
-
-    def _squared_errors(self, decisions: Decisions) -> SquaredErrorReduction:
-        return SquaredErrorReduction(decisions, len(self.target.classes), self._targets)
-
-    def _error_scores(
-        self, errors: NDArray[np.float64], size: float, totals: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        """Scores of sums of squared errors, shape (p, t)."""
-        if self.scoring.name == "neg_root_mean_squared_error":
-            return -np.sqrt(errors / size).mean(axis=1)
-        if self.scoring.name != "r2":
-            return -errors.mean(axis=1) / size
-        constant = totals <= 1e-12 * size  # rounding: without error 1, else 0
-        ratio = errors / np.where(constant, 1.0, totals)
-        exact = errors <= 1e-12 * size
-        scores: NDArray[np.float64] = np.where(constant, exact, 1.0 - ratio).mean(axis=1)
+                reduction = errors.reduction(PathDecisions(path.coefs, path.intercepts))
+                sums = self.backend.reduce(reduction, splits.testing(path.scored, i))
+                scores[i] = errors.of_rows(sums)
         return scores
 
 
-def _total_squares(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sums of squares of the targets about their means, from the last row of the errors."""
-    n = sums[-1]
-    totals: NDArray[np.float64] = n - sums[:-1] * (sums[:-1] / n)
-    return totals
-
-
-def _tie_bound(means: NDArray[np.float64]) -> float:
-    """The best mean, less what the order of a sum may change in it: a bound for ties."""
-    best = float(np.nanmax(means)) if not np.isnan(means).all() else -np.inf
-    return best - 8 * EPSILON * abs(best) if np.isfinite(best) else best
+def _errors_of_path(errors: ErrorScores, path: Path) -> NDArray[np.float64]:
+    assert path.test is not None
+    return errors.of_statistics(path.test, path.coefs, path.intercepts)
 
 
 def _solve_path(
     parts: Sequence[SufficientStatistics], problem: Problem, alphas: Sequence[float]
-) -> tuple[list[Weights] | str, float, NDArray[np.int64]]:
+) -> tuple[list[Solution] | str, float, NDArray[np.int64]]:
     """Weights of a training set, or what is wrong with its system; seconds; and class counts."""
     start = time.perf_counter()
     statistics = SufficientStatistics.sum(parts)
     counts = statistics.class_counts
     system = NormalEquations(statistics, problem, overwrite=len(parts) > 1)
     del statistics
-    found: list[Weights] | str
+    found: list[Solution] | str
     try:
-        found, _ = system.path(alphas, limit=system.search_limit)
+        found, _ = solve_penalties(system, alphas, limit=system.search_limit)
     except IllConditioned as error:
         found = str(error)
     return found, time.perf_counter() - start, counts

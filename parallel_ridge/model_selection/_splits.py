@@ -65,7 +65,7 @@ class Splits:
             Rows, labels, and the groups that a splitter keeps together, of this process, as the user
             gave them. Where there are several processes, no splitter sees the features.
         """
-        if source.stays:  # the backend has made groups of them, which are the folds
+        if not source.collectable:  # the backend has made groups of them, which are the folds
             folds = range(len(source.fold_sizes))
             empty = [i for i in folds if source.fold_sizes[i] == 0]
             if empty:
@@ -81,7 +81,7 @@ class Splits:
 
         def make(cv: Any) -> Splits:
             splits = make_splits(cv, X, y, groups)
-            group = alike(splits, n, most)
+            group = number_rows(splits, n, most)
             if group is None:
                 return Splits([[]] * len(splits), [[]] * len(splits), rows=splits)
             sets = [
@@ -92,7 +92,7 @@ class Splits:
             return Splits(train, test, int(group.max()) + 1, group)
 
         # A splitter may draw at random: one process decides for all.
-        return backend.map(make, [cv])[0]._within(source.span)
+        return backend.map(make, [cv])[0]._within(source.local_rows)
 
     def __len__(self) -> int:
         return len(self.train)
@@ -208,10 +208,10 @@ def _positions(rows: Any, n: int, split: int) -> NDArray[np.intp]:
     return positions
 
 
-def alike(splits: Sequence[Split], n: int, most: int) -> NDArray[np.intp] | None:
+def number_rows(splits: Sequence[Split], n: int, most: int) -> NDArray[np.intp] | None:
     """Number the rows so that those which every split treats alike have the same number.
 
-    None if a set holds a row twice, or if there are more than ``most`` groups or two a split.
+    None if a set repeats a row, or if there are more than ``min(most, 2 * n_splits + 1)`` groups.
     """
     group = np.zeros(n, dtype=np.intp)
     for split in splits:
@@ -224,7 +224,7 @@ def alike(splits: Sequence[Split], n: int, most: int) -> NDArray[np.intp] | None
     return group
 
 
-def terms(parts: Sequence[T], members: Sequence[Sequence[int]]) -> list[list[T]]:
+def summands(parts: Sequence[T], members: Sequence[Sequence[int]]) -> list[list[T]]:
     """What to add for the sum of some of the parts, for each list of them; few terms each.
 
     Of many parts, all but one (as of K folds) are a running sum from the front and one from the

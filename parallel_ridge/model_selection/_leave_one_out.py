@@ -1,0 +1,88 @@
+"""Leave-one-out: the error of each row under the solution of all the others, in closed form."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from parallel_ridge.exceptions import IllConditioned
+from parallel_ridge.folding import fold_spectrum
+from parallel_ridge.model_selection._results import Make, Search
+from parallel_ridge.reductions import LeaveOneOutDecisions
+from parallel_ridge.solvers import NormalEquations, Spectrum
+from parallel_ridge.statistics import SufficientStatistics
+from parallel_ridge.threads import blas_of_solve
+
+if TYPE_CHECKING:
+    from parallel_ridge.model_selection._search import PenaltySearch
+
+
+def leave_one_out(searcher: PenaltySearch) -> Search:
+    """Search by the error of each row under the weights of all the others."""
+    if searcher.source.n_rows < searcher.source.n_features and searcher.source.collectable:
+        return replace(leave_one_out(searcher.in_row_coordinates()), total=None)
+    start = time.perf_counter()
+    total = searcher.statistics(searcher.source)
+    spectrum = _spectrum(searcher, total)
+    fit_seconds = (time.perf_counter() - start) / len(searcher.alphas)
+
+    def fold(some: Sequence[int], make: Make) -> list[Any]:
+        intercept = searcher.problem.fit_intercept
+        decisions = LeaveOneOutDecisions(
+            spectrum.axes,
+            spectrum.means,
+            spectrum.leverages([searcher.alphas[j] for j in some], searcher.source.positive_rows()),
+            spectrum.rotated,
+            spectrum.target_means if intercept else np.zeros(len(spectrum.target_means)),
+            searcher.errors.targets,
+            len(searcher.target.classes),
+            1.0 / spectrum.weight_sum if intercept else 0.0,
+            searcher.dtype,
+            spectrum.means**2 * spectrum.weight_sum > spectrum.squares,
+        )
+        return [searcher.backend.reduce(make(decisions), searcher.source)]
+
+    start = time.perf_counter()
+    scales = None
+    if searcher.scoring.kind == "errors":
+        (errors,) = fold(range(len(searcher.alphas)), searcher.errors.reduction)
+        scores, deviations = searcher.errors.of_left_out(errors, searcher.source.n_rows)
+    else:
+        scores, scales = searcher.scores_of(fold, searcher.source.weighted)
+        deviations = np.full(len(searcher.alphas), np.nan)
+        if searcher.scoring.name == "accuracy":  # the mean of a score of 0 or 1 for each row
+            deviations = np.sqrt(scores[0] * (1.0 - scores[0]))
+    shape = (1, len(searcher.alphas))
+    score_seconds = np.full(shape, (time.perf_counter() - start) / len(searcher.alphas))
+    return Search(
+        searcher,
+        fold,
+        scores.reshape(shape),
+        np.full(shape, fit_seconds),
+        score_seconds,
+        deviations,
+        scales,
+        total,
+    )
+
+
+def _spectrum(searcher: PenaltySearch, statistics: SufficientStatistics) -> Spectrum:
+    smallest = min(searcher.alphas)
+
+    def solve(statistics: SufficientStatistics) -> Spectrum:
+        with blas_of_solve(statistics.n_features):
+            system = NormalEquations(statistics, searcher.problem)
+            if system.condition_bound(smallest) <= system.search_limit(smallest):
+                return system.spectrum(overwrite=True)
+            return system.spectrum_of_factor(smallest)
+
+    try:
+        return searcher.backend.map(solve, [statistics])[0]
+    except IllConditioned as error:
+        what = str(error)
+    searcher.warn_ill_conditioned("leave-one-out", what)
+    return fold_spectrum(searcher.backend, searcher.source, searcher.target, searcher.problem)

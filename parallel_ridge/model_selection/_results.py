@@ -1,0 +1,110 @@
+"""What a search has found, and its `cv_results_`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.stats
+from numpy.typing import NDArray
+
+from parallel_ridge.numerics import EPSILON
+from parallel_ridge.reductions import Decisions, HeldOut, Reduction
+from parallel_ridge.statistics import SufficientStatistics
+
+if TYPE_CHECKING:
+    from parallel_ridge.model_selection._search import PenaltySearch
+
+Make = Callable[[Decisions], Reduction[Any, Any]]
+
+
+@dataclass
+class Search:
+    """What a search has found.
+
+    Attributes
+    ----------
+    searcher : PenaltySearch
+        Which made it.
+    fold : callable
+        ``fold(penalties, make)``: value of each test set (of all rows, for leave-one-out), of the
+        reduction that ``make`` makes from what gives their decision values.
+    scores : ndarray of shape (splits, p)
+        A single row for leave-one-out.
+    fit_seconds, score_seconds : ndarray of shape (splits, p)
+    deviations : ndarray of shape (p,), or None
+        Standard deviations of the scores of single rows, for leave-one-out.
+    scales : ndarray of shape (p,), or None
+        Factors of the decision values that make probabilities, where scores needed them.
+    total : SufficientStatistics, or None
+        Statistics of all rows, if available.
+    """
+
+    searcher: PenaltySearch
+    fold: Callable[[Sequence[int], Make], list[Any]]
+    scores: NDArray[np.float64]
+    fit_seconds: NDArray[np.float64]
+    score_seconds: NDArray[np.float64]
+    deviations: NDArray[np.float64] | None
+    scales: NDArray[np.float64] | None
+    total: SufficientStatistics | None
+
+    @property
+    def alphas(self) -> list[float]:
+        """The penalties."""
+        return self.searcher.alphas
+
+    def held_out(self, j: int) -> NDArray[Any]:
+        """Held-out decision values of one penalty, shape (n, t)."""
+        held = self.searcher.held_out(self.fold, [j])
+        return HeldOut.join(held).values[:, 0]
+
+    def scale(self, j: int) -> float:
+        """The factor of the decision values of one penalty that makes probabilities."""
+        if self.scales is not None:
+            return float(self.scales[j])
+        held = self.searcher.held_out(self.fold, [j])
+        return self.searcher.backend.map(self.searcher.fit_scales, [held])[0][0]
+
+    @property
+    def best(self) -> int:
+        """Position of the penalty with the best mean score; of equals, of the largest.
+
+        Raises
+        ------
+        ValueError
+            If all scores are NaN.
+        """
+        means = self.scores.mean(axis=0)
+        if np.isnan(means).all():
+            raise ValueError(f"The score is NaN for every alpha of {self.alphas}.")
+        tied = np.flatnonzero(means >= _tie_bound(means))
+        return int(tied[np.argmax(np.asarray(self.alphas)[tied])])
+
+    def results(self) -> dict[str, Any]:
+        """In the format of ``GridSearchCV.cv_results_``."""
+        results: dict[str, Any] = {}
+        for name, seconds in (("fit", self.fit_seconds), ("score", self.score_seconds)):
+            results[f"mean_{name}_time"] = seconds.mean(axis=0)
+            results[f"std_{name}_time"] = seconds.std(axis=0)
+        results["param_alpha"] = np.ma.MaskedArray(self.alphas, mask=False, dtype=np.float64)
+        results["params"] = [{"alpha": alpha} for alpha in self.alphas]
+        means = self.scores.mean(axis=0)
+        if self.deviations is None:
+            for i, scores in enumerate(self.scores):
+                results[f"split{i}_test_score"] = scores
+        results["mean_test_score"] = means
+        results["std_test_score"] = (
+            self.scores.std(axis=0) if self.deviations is None else self.deviations
+        )
+        ranked = np.where(np.isnan(means), -np.inf, np.minimum(means, _tie_bound(means)))
+        results["rank_test_score"] = scipy.stats.rankdata(-ranked, method="min").astype(np.int32)
+        return results
+
+
+def _tie_bound(means: NDArray[np.float64]) -> float:
+    """The best mean, less what the order of a sum may change in it: a bound for ties."""
+    best = float(np.nanmax(means)) if not np.isnan(means).all() else -np.inf
+    return best - 8 * EPSILON * abs(best) if np.isfinite(best) else best

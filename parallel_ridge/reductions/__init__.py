@@ -1,0 +1,84 @@
+"""What can be folded over blocks of rows, each as a zero, a step and a finish.
+
+A backend runs any of these without knowing which: it makes a zero for each worker, adds blocks to
+it, finishes it to a value, and adds the values of all workers.
+"""
+
+from parallel_ridge.reductions._accumulators import PartialSums
+from parallel_ridge.reductions._base import (
+    BLOCK_ROWS,
+    GroupedReduction,
+    GroupValues,
+    Reduction,
+    Value,
+    check_range,
+    coefficient_dtype,
+    complete,
+    in_floats,
+    largest,
+    pack,
+    raise_not_finite,
+    unpack,
+)
+from parallel_ridge.reductions._decisions import Decisions, PathDecisions
+from parallel_ridge.reductions._leave_one_out import LeaveOneOutDecisions, Leverages
+from parallel_ridge.reductions._products import Moments, MomentsReduction, NormalProductReduction
+from parallel_ridge.reductions._rows import QRReduction, RowsReduction
+from parallel_ridge.reductions._scores import (
+    AccuracyReduction,
+    Confusion,
+    ConfusionReduction,
+    DecisionReduction,
+    HeldOut,
+    SquaredErrorReduction,
+)
+from parallel_ridge.reductions._statistics import (
+    DENSE_FROM,
+    SAMPLE_ROWS,
+    StatisticsOptions,
+    StatisticsReduction,
+    choose_shift,
+    exact_products,
+    float32_holds,
+    fold_statistics,
+)
+
+__all__ = [
+    "BLOCK_ROWS",
+    "DENSE_FROM",
+    "SAMPLE_ROWS",
+    "AccuracyReduction",
+    "Confusion",
+    "ConfusionReduction",
+    "DecisionReduction",
+    "Decisions",
+    "GroupValues",
+    "GroupedReduction",
+    "HeldOut",
+    "LeaveOneOutDecisions",
+    "Leverages",
+    "Moments",
+    "MomentsReduction",
+    "NormalProductReduction",
+    "PartialSums",
+    "PathDecisions",
+    "QRReduction",
+    "Reduction",
+    "RowsReduction",
+    "SquaredErrorReduction",
+    "StatisticsOptions",
+    "StatisticsReduction",
+    "Value",
+    "check_range",
+    "choose_shift",
+    "coefficient_dtype",
+    "complete",
+    "exact_products",
+    "float32_holds",
+    "fold_statistics",
+    "in_floats",
+    "largest",
+    "pack",
+    "raise_not_finite",
+    "unpack",
+]

@@ -1,0 +1,65 @@
+"""Memory in which threads add up Gram matrices."""
+
+from __future__ import annotations
+
+import math
+import mmap
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parallel_ridge.kernels import _triangle
+from parallel_ridge.numerics import pairwise_sum
+
+LARGE_PAGE = 2**21  # bytes
+
+
+@dataclass
+class PartialSums:
+    """Accumulator of `StatisticsReduction`: a few independent totals, which threads share out."""
+
+    grams: list[NDArray[Any]]
+    class_sums: NDArray[Any]
+    class_counts: NDArray[np.int64]
+    class_weights: NDArray[np.float64]
+    n_threads: int
+    n_samples: int = 0
+    weight_sum: float = 0.0
+    workspace: NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
+
+
+def sum_lanes(lanes: NDArray[Any]) -> NDArray[Any]:
+    """Sum over the first axis, pairwise; in place."""
+    total: NDArray[Any] = pairwise_sum(list(lanes), lambda a, b: np.add(a, b, out=a))
+    return total if len(lanes) == 1 else total.copy()
+
+
+def sum_triangles(grams: list[NDArray[Any]]) -> NDArray[Any]:
+    """Sum of upper triangles, pairwise; in place, and the list is used up."""
+
+    def add(gram: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
+        _triangle.add(gram, other)
+        return gram
+
+    return pairwise_sum(grams, add)
+
+
+def zeros(shape: tuple[int, ...], dtype: np.dtype[Any] | type) -> NDArray[Any]:
+    """Zeros that take memory where they are first written, by the thread that does, in large pages."""
+    n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
+    if n_bytes < LARGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
+        return np.zeros(shape, dtype)
+    whole_pages = -(-n_bytes // LARGE_PAGE) * LARGE_PAGE
+    memory = mmap.mmap(-1, whole_pages, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with suppress(OSError):  # a kernel without them
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(memory, dtype, math.prod(shape)).reshape(shape)
+
+
+def aligned(n_bytes: int) -> NDArray[np.uint8]:
+    buffer = zeros((n_bytes + 64,), np.uint8)
+    start = -buffer.ctypes.data % 64
+    return buffer[start : start + n_bytes]

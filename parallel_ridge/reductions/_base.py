@@ -1,0 +1,213 @@
+"""The contract of a reduction, its values, and groups of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parallel_ridge.sources import Block
+from parallel_ridge.statistics import SufficientStatistics
+
+
+class Value(Protocol):
+    """What a worker's fold gives: values of disjoint rows add.
+
+    All can be pickled. Those that add number by number can also be packed: see `pack`.
+    """
+
+    def __add__(self, other: Self, /) -> Self:
+        """Value of both sets of rows."""
+
+
+A = TypeVar("A")
+V = TypeVar("V", bound=Value, covariant=True)
+# Rows of a block: enough to amortise its call (tens of microseconds), and not more than about a second
+# of work for two cores with AVX-512, so that Ctrl-C is heard.
+BLOCK_ROWS = 2048
+
+
+def pack(value: Any) -> list[NDArray[Any]] | None:
+    """The contiguous arrays of numbers that a value is, if values add by adding these.
+
+    Arrays have these, and so have values with the methods ``pack`` and ``unpack``, and groups of
+    such. The value is used up: its memory may be that of the arrays. None for values that add in
+    another way.
+    """
+    if isinstance(value, np.ndarray):
+        return [np.ascontiguousarray(value)]
+    if isinstance(value, GroupValues):
+        packed = [pack(one) for one in value]
+        return None if None in packed else [array for arrays in packed for array in arrays or ()]
+    if hasattr(value, "pack"):
+        arrays: list[NDArray[Any]] = value.pack(overwrite=True)
+        return arrays
+    return None
+
+
+def unpack(value: Any, arrays: list[NDArray[Any]]) -> Any:
+    """A value like the one that was packed, with other numbers; takes the arrays from the list."""
+    if isinstance(value, np.ndarray):
+        return arrays.pop(0).reshape(value.shape)
+    if isinstance(value, GroupValues):
+        return GroupValues(unpack(one, arrays) for one in value)
+    return value.unpack(arrays)
+
+
+class Reduction(Protocol, Generic[A, V]):
+    """A fold over blocks of rows.
+
+    Attributes
+    ----------
+    block_rows : int
+        Rows per block.
+    shares_blocks : bool
+        Whether threads share the work of a block, as the kernels' and LAPACK's do, and all blocks
+        an accumulator. If not, blocks are spread over threads, and their values added in order.
+    """
+
+    block_rows: int
+    shares_blocks: bool
+
+    def zero(self, n_threads: int) -> A:
+        """Accumulator of no rows."""
+
+    def add(self, total: A, block: Block) -> None:
+        """Add a block of rows to an accumulator, in place.
+
+        Raises
+        ------
+        ValueError
+            If the block holds NaN or infinity; the message names row and column.
+        """
+
+    def finish(self, total: A) -> V:
+        """Value of the rows added so far; the accumulator is used up."""
+
+
+class GroupValues(list[Any]):
+    """Value of `GroupedReduction`: the values of the groups, which add one by one.
+
+    None stands for a group without rows until `complete`: blocks, which hold rows of one group, have
+    light values however many groups there are.
+    """
+
+    def __add__(self, other: GroupValues) -> GroupValues:  # type: ignore[override]
+        """Values of both sets of rows."""
+        pairs = zip(self, other, strict=True)
+        return GroupValues(b if a is None else a if b is None else a + b for a, b in pairs)
+
+
+@dataclass
+class GroupTotals:
+    """Accumulator of `GroupedReduction`: the values so far, and the total of the open group."""
+
+    n_threads: int
+    values: dict[int, Any] = field(default_factory=dict)
+    group: int = -1
+    total: Any = None
+
+
+class GroupedReduction:
+    """Rows in groups to a value for each group.
+
+    One accumulator is open at a time: a source best gives its rows group by group.
+
+    Parameters
+    ----------
+    reductions : sequence of Reduction
+        For each group; alike in all but their parameters.
+    """
+
+    def __init__(self, reductions: Sequence[Reduction[Any, Any]]) -> None:
+        self.reductions = reductions
+        self.block_rows = min(reduction.block_rows for reduction in reductions)
+        self.shares_blocks = reductions[0].shares_blocks
+
+    def zero(self, n_threads: int) -> GroupTotals:
+        """Accumulator of no rows."""
+        return GroupTotals(n_threads)
+
+    def add(self, total: GroupTotals, block: Block) -> None:
+        """Add a block of rows of one group."""
+        if block.group != total.group:
+            self._close(total)
+            total.group = block.group
+            total.total = self.reductions[block.group].zero(total.n_threads)
+        self.reductions[block.group].add(total.total, block)
+
+    def finish(self, total: GroupTotals) -> GroupValues:
+        """Values of all groups: None for those without rows."""
+        self._close(total)
+        return GroupValues(total.values.get(group) for group in range(len(self.reductions)))
+
+    def _close(self, total: GroupTotals) -> None:
+        group = total.group
+        if group >= 0:
+            value = self.reductions[group].finish(total.total)
+            total.values[group] = total.values[group] + value if group in total.values else value
+        total.group, total.total = -1, None
+
+
+def complete(reduction: Reduction[Any, Any], value: Any) -> Any:
+    """The value of a whole fold, with values for groups without rows too."""
+    if not isinstance(reduction, GroupedReduction):
+        return value
+    return GroupValues(
+        one.finish(one.zero(1)) if part is None else part
+        for one, part in zip(reduction.reductions, value, strict=True)
+    )
+
+
+def largest(value: Any) -> list[int]:
+    """Bound of the exact sums in a value, or in each of a group's: 0 where there are none."""
+    if isinstance(value, GroupValues):
+        return [bound for one in value for bound in largest(one)]
+    return [value.largest() if isinstance(value, SufficientStatistics) else 0]
+
+
+def in_floats(value: Any, which: Sequence[bool]) -> Any:
+    """A value, or each of a group's, with exact sums as float64 where told."""
+    if isinstance(value, GroupValues):
+        return GroupValues(in_floats(one, [too]) for one, too in zip(value, which, strict=True))
+    return value.to_float() if which[0] else value
+
+
+def coefficient_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Floating dtype of coefficients fitted to rows of ``dtype``: float32 for float16 and float32."""
+    return np.dtype(np.float32 if dtype.kind == "f" and dtype.itemsize <= 4 else np.float64)
+
+
+def raise_not_finite(block: Block) -> None:
+    """Raise the error for a block that holds NaN or infinity, with its first row and column."""
+    if isinstance(block.X, np.ndarray):
+        rows, columns = np.nonzero(~np.isfinite(block.X))
+    else:
+        X = block.X.tocoo()
+        bad = ~np.isfinite(X.data)
+        rows, columns = X.row[bad], X.col[bad]
+    if not len(rows):
+        raise ValueError(
+            f"Sums over rows {block.position(0)} to {block.position(block.X.shape[0] - 1)} of X "
+            "overflow: its values are too large, or their weights. Scale them."
+        )
+    row, column = int(rows[0]), int(columns[0])
+    kind = "NaN" if np.isnan(block.X[row, column]) else "infinity"
+    raise ValueError(
+        f"Input X contains {kind}: row {block.position(row)}, column {column} (and "
+        f"{len(rows) - 1} more in this block of rows). ParallelRidge estimators do not accept "
+        "missing values: impute them (sklearn.impute) or drop the rows."
+    )
+
+
+def check_range(squares: NDArray[np.float64], what: str = "Column") -> None:
+    """Raise if sums of squares overflow; the message names the first column."""
+    bad = np.flatnonzero(~np.isfinite(squares))
+    if len(bad):
+        raise ValueError(
+            f"{what} {bad[0]} of X has values too large, with its weights, for sums of squares in "
+            "float64: scale X, or the weights."
+        )

@@ -1,0 +1,252 @@
+"""Rows to what scores are made from: counts, squared errors, decision values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parallel_ridge.reductions._decisions import Decisions
+from parallel_ridge.sources import Block, Labels
+
+# Rows whose decision values for all penalties are formed at a time, and values: a thread's cache.
+DECISION_ROWS = 512
+# Cells of a table of confusion counts that stays in a core's cache.
+CONFUSION_TABLE = 2**15
+DECISION_VALUES = 2**18
+
+
+class AccuracyReduction:
+    """Rows to how many are predicted right, for each penalty.
+
+    The value has shape (p + 1,): rows, or their weight, of right predictions, and last of all.
+
+    Parameters
+    ----------
+    decisions : Decisions
+        Of single-label targets.
+    weighted : bool
+        Whether to count by the rows' weights.
+    """
+
+    shares_blocks = False
+
+    def __init__(self, decisions: Decisions, weighted: bool) -> None:
+        self.decisions = decisions
+        self.weighted = weighted
+        self.block_rows = decision_rows(decisions)
+
+    def zero(self, n_threads: int) -> NDArray[Any]:
+        """Counts of no rows."""
+        return np.zeros(self.decisions.shape[0] + 1, np.float64 if self.weighted else np.int64)
+
+    def add(self, total: NDArray[Any], block: Block) -> None:
+        """Count a block of rows."""
+        right = self.decisions.classes(block) == block.labels.codes[:, None]
+        if self.weighted and block.weights is not None:
+            total[:-1] += block.weights @ right
+            total[-1] += block.weights.sum()
+        else:
+            total[:-1] += right.sum(axis=0)
+            total[-1] += len(right)
+
+    def finish(self, total: NDArray[Any]) -> NDArray[Any]:
+        """The counts."""
+        return total
+
+
+@dataclass
+class Confusion:
+    """Value of `ConfusionReduction`: the cells of its table that are not zero.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (p, k, k): penalty, true class, predicted class.
+    cells : ndarray of int64, ascending
+        Positions in the flat table.
+    counts : ndarray of int64, or of float64 for weights
+    """
+
+    shape: tuple[int, int, int]
+    cells: NDArray[np.int64]
+    counts: NDArray[Any]
+
+    def __add__(self, other: Confusion) -> Confusion:
+        """Counts of both sets of rows."""
+        return Confusion.of(
+            self.shape,
+            np.concatenate([self.cells, other.cells]),
+            np.concatenate([self.counts, other.counts]),
+        )
+
+    @staticmethod
+    def of(
+        shape: tuple[int, int, int], cells: NDArray[np.int64], counts: NDArray[Any]
+    ) -> Confusion:
+        """Counts of cells that may come more than once."""
+        found, where = np.unique(cells, return_inverse=True)
+        sums = np.zeros(len(found), counts.dtype)
+        np.add.at(sums, where, counts)
+        return Confusion(shape, found, sums)
+
+    def of_penalty(self, j: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[Any]]:
+        """True and predicted classes that met for a penalty, and how often."""
+        size = self.shape[1] * self.shape[2]
+        some = slice(*np.searchsorted(self.cells, [j * size, (j + 1) * size]))
+        true, predicted = np.divmod(self.cells[some] - j * size, self.shape[2])
+        return true.astype(np.intp), predicted.astype(np.intp), self.counts[some]
+
+
+class ConfusionReduction:
+    """Rows to confusion counts: how often each class was predicted as each, for each penalty.
+
+    The counts are int64, or float64 sums of weights if rows have weights. Many classes meet in few of
+    their pairs: a block's own pairs are kept, and not a table.
+
+    Parameters
+    ----------
+    decisions : Decisions
+        Of single-label targets.
+    n_classes : int
+    weighted : bool
+        Whether to count by the rows' weights.
+    """
+
+    shares_blocks = False
+
+    def __init__(self, decisions: Decisions, n_classes: int, weighted: bool) -> None:
+        self.decisions = decisions
+        self.n_classes = n_classes
+        self.weighted = weighted
+        self.block_rows = decision_rows(decisions)
+
+    def zero(self, n_threads: int) -> list[Confusion]:
+        """Counts of no rows."""
+        k, dtype = self.n_classes, np.float64 if self.weighted else np.int64
+        shape = self.decisions.shape[0], k, k
+        return [Confusion(shape, np.empty(0, np.int64), np.empty(0, dtype))]
+
+    def add(self, total: list[Confusion], block: Block) -> None:
+        """Count a block of rows."""
+        codes = self.decisions.classes(block)
+        p, k = self.decisions.shape[0], self.n_classes
+        cells = ((np.arange(p) * k + block.labels.codes[:, None]) * k + codes).ravel()
+        dtype = total[0].counts.dtype
+        weights = np.ones(len(cells), dtype)
+        if self.weighted and block.weights is not None:
+            weights = np.repeat(block.weights, p)
+        if p * k * k <= CONFUSION_TABLE:  # counting costs less than sorting
+            table = np.bincount(cells, weights, minlength=p * k * k)
+            found = np.flatnonzero(table)
+            total[0] += Confusion(total[0].shape, found, table[found].astype(dtype))
+        else:
+            total[0] += Confusion.of(total[0].shape, cells, weights)
+
+    def finish(self, total: list[Confusion]) -> Confusion:
+        """The counts."""
+        return total[0]
+
+
+class SquaredErrorReduction:
+    """Rows to weighted squared errors of their decision values, for each penalty.
+
+    The value has shape (p + 1, t + 1). A row for each penalty: sums of ``w e^2`` for each target, and
+    last the sum of squares of ``w e^2`` averaged over the targets. The last row: sums of ``w y`` for
+    each target, and last the sum of ``w``.
+
+    Parameters
+    ----------
+    decisions : Decisions
+    n_classes : int
+    targets : slice
+        The classes that are targets.
+    """
+
+    shares_blocks = False
+
+    def __init__(self, decisions: Decisions, n_classes: int, targets: slice) -> None:
+        self.decisions = decisions
+        self.n_classes = n_classes
+        self.targets = targets
+        self.block_rows = decision_rows(decisions)
+
+    def zero(self, n_threads: int) -> NDArray[np.float64]:
+        """Errors of no rows."""
+        p, t = self.decisions.shape
+        return np.zeros((p + 1, t + 1))
+
+    def add(self, total: NDArray[np.float64], block: Block) -> None:
+        """Add the errors of a block of rows."""
+        y = block.labels.indicator(self.n_classes)[:, self.targets]
+        weights = np.ones(len(y)) if block.weights is None else block.weights
+        errors = (self.decisions(block) - y[:, None]) ** 2
+        if block.weights is not None:
+            errors *= weights[:, None, None]
+        total[:-1, :-1] += errors.sum(axis=0)
+        with np.errstate(over="ignore"):  # of weights beyond 1e150; there is no deviation then
+            total[:-1, -1] += (errors.mean(axis=2) ** 2).sum(axis=0)
+        total[-1, :-1] += weights @ y
+        total[-1, -1] += weights.sum()
+
+    def finish(self, total: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The errors."""
+        return total
+
+
+@dataclass
+class HeldOut:
+    """Rows without their features: all that a score is made from.
+
+    Attributes
+    ----------
+    values : ndarray of shape (m, p, t)
+        Held-out decision values.
+    labels : Labels
+    weights : ndarray of shape (m,), or None
+    """
+
+    values: NDArray[Any]
+    labels: Labels
+    weights: NDArray[np.float64] | None
+
+    @staticmethod
+    def join(parts: Sequence[HeldOut]) -> HeldOut:
+        """All rows, in order."""
+        weights = None
+        if any(part.weights is not None for part in parts):
+            weights = np.concatenate(
+                [np.ones(len(p.values)) if p.weights is None else p.weights for p in parts]
+            )
+        values = np.concatenate([part.values for part in parts])
+        return HeldOut(values, Labels.join([part.labels for part in parts]), weights)
+
+
+class DecisionReduction:
+    """Rows to their decision values: a list of `HeldOut`, in row order."""
+
+    shares_blocks = False
+
+    def __init__(self, decisions: Decisions) -> None:
+        self.decisions = decisions
+        self.block_rows = decision_rows(decisions)
+
+    def zero(self, n_threads: int) -> list[HeldOut]:
+        """Values of no rows."""
+        return []
+
+    def add(self, total: list[HeldOut], block: Block) -> None:
+        """Add the values of a block of rows."""
+        total.append(HeldOut(self.decisions(block), block.labels, block.weights))
+
+    def finish(self, total: list[HeldOut]) -> list[HeldOut]:
+        """The values."""
+        return total
+
+
+def decision_rows(decisions: Decisions) -> int:
+    """Block size that keeps all of a block's decision values in cache."""
+    return max(64, min(DECISION_ROWS, DECISION_VALUES // (decisions.shape[0] * decisions.shape[1])))

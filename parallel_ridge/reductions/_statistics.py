@@ -1,0 +1,437 @@
+"""Rows to sufficient statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from parallel_ridge.kernels import _fold
+from parallel_ridge.numerics import (
+    CONSTANT,
+    EXACT_LIMIT,
+    FAR,
+    FEW_ROWS,
+    FLOAT32_WEIGHTS,
+    WORTH_A_PASS,
+)
+from parallel_ridge.reductions._accumulators import (
+    PartialSums,
+    aligned,
+    sum_lanes,
+    sum_triangles,
+    zeros,
+)
+from parallel_ridge.reductions._base import (
+    GroupedReduction,
+    coefficient_dtype,
+    raise_not_finite,
+)
+from parallel_ridge.sources import Block, Labels, Source, Target, shifted
+from parallel_ridge.statistics import SufficientStatistics, fold_rounding
+
+BLOCK_PRODUCTS = 2**36
+BLOCK_BYTES = 12 * 2**20  # of rows, which may have to be copied together first
+LANE_BYTES = 24 * 2**20  # of Gram matrices, where there is more than one
+MAX_LANES = 16
+# Columns that suffice for sparse rows to be shared out by columns, to the Gram matrix of one lane.
+CSR_STRIPED = 768
+SAMPLE_ROWS = 512
+# Multiply-adds a thread must have to be worth waking: about one wake-up time.
+THREAD_PRODUCTS = 2**20
+# Sparse blocks with at least this part of their values go through the dense kernel, a block at a
+# time: it skips runs of zeros too, and multiplies many times faster than single values scatter.
+DENSE_FROM = 1 / 16
+
+
+@dataclass(frozen=True)
+class StatisticsOptions:
+    """How statistics are to be formed.
+
+    Attributes
+    ----------
+    shift : array-like of shape (d,), or None
+        The shift to use; when None, `choose_shift` of a sample of the rows, or zero if sums are not to
+        be centred.
+    near : ndarray of shape (d,), or None
+        The shift of earlier rows, which columns keep that it suits.
+    centre : bool
+        Whether sums about the means will be wanted.
+    double : bool
+        Whether to form products of float32 rows in float64.
+    weighted : bool
+        Whether the rows will be folded with weights, although those of the source are one.
+    feature_names : ndarray of str, or None
+    """
+
+    shift: ArrayLike | None = None
+    near: NDArray[np.float64] | None = None
+    centre: bool = True
+    double: bool = False
+    weighted: bool = False
+    feature_names: NDArray[Any] | None = None
+
+
+class StatisticsReduction:
+    """Rows to `SufficientStatistics`.
+
+    Parameters
+    ----------
+    target : Target
+        Classes of the labels.
+    n_features : int
+    dtype : dtype
+        Dtype of the rows.
+    sparse, weighted : bool
+        Whether rows come as CSR, and whether they have weights.
+    exact : bool
+        Whether integer rows wider than 16 bits are small enough for exact sums.
+    shift : array-like of shape (n_features,)
+        Subtracted from each row; zero for exact rows.
+    double : bool, default=False
+        Whether to form products of float32 rows in float64.
+    centre : bool, default=True
+        Whether sums about the means will be wanted.
+    feature_names : ndarray of str, or None
+    """
+
+    shares_blocks = True
+
+    def __init__(
+        self,
+        target: Target,
+        n_features: int,
+        dtype: np.dtype[Any],
+        *,
+        sparse: bool,
+        weighted: bool,
+        exact: bool,
+        shift: ArrayLike,
+        double: bool = False,
+        centre: bool = True,
+        feature_names: NDArray[Any] | None = None,
+    ) -> None:
+        self.target = target
+        self.centre = centre
+        self._make = partial(
+            StatisticsReduction, target, n_features, dtype, sparse=sparse, weighted=weighted,
+            exact=exact, centre=centre, feature_names=feature_names,
+        )  # fmt: skip
+        self.n_features = n_features
+        self.sparse = sparse
+        self.exact = exact and not weighted and not sparse
+        # Products of sparse rows, of which few are formed, are float64 in either kernel.
+        self.work_dtype = _work_dtype(dtype, self.exact, double or sparse)
+        self.dtype = coefficient_dtype(dtype)
+        self.shift = np.asarray(
+            shift, dtype=self.work_dtype if self.work_dtype.kind == "f" else "d"
+        )
+        self.feature_names = feature_names
+        # Multilabel class sums do not add up to the total, so append a pseudo-class that contains
+        # every row.
+        self.n_sums = len(target.classes) + target.multilabel
+        # Partial sums give each thread rows of its own; a power of two divides evenly among the usual
+        # thread counts.
+        lanes = max(1, min(MAX_LANES, LANE_BYTES // (8 * n_features**2 + 1)))
+        self.n_lanes = 1 << (lanes.bit_length() - 1)
+        self.lane_rows = _fold.piece_rows(self.work_dtype, self.exact, n_features)
+        rows = self.n_lanes * self.lane_rows
+        rows *= max(1, BLOCK_BYTES // (rows * n_features * self.work_dtype.itemsize + 1))
+        most = int(BLOCK_PRODUCTS / (n_features**2 / 2 + 1))
+        self.block_rows = max(64, min(most // 64 * 64, rows))
+
+    @classmethod
+    def of(
+        cls,
+        source: Source,
+        target: Target,
+        options: StatisticsOptions = StatisticsOptions(),  # frozen
+    ) -> StatisticsReduction:
+        """The reduction that suits a source."""
+        shift = options.shift
+        if shift is not None:
+            shift = np.ascontiguousarray(shift, dtype=np.float64)
+            if shift.shape != (source.n_features,) or not np.isfinite(shift).all():
+                raise ValueError(
+                    f"shift must be {source.n_features} finite numbers, one per feature; got an array of "
+                    f"shape {shift.shape}: {shift!r}."
+                )
+        exact = not options.weighted and _exact(source) and not np.any(shift)
+        if shift is None and options.centre and not exact and source.n_rows > 0:
+            shift = choose_shift(source.sample(SAMPLE_ROWS), options.near)
+        return cls(
+            target,
+            source.n_features,
+            source.dtype,
+            sparse=source.sparse,
+            weighted=options.weighted or source.weighted,
+            exact=exact,
+            shift=np.zeros(source.n_features) if shift is None else shift,
+            double=options.double
+            or source.n_rows < max(FEW_ROWS, source.n_features)
+            or not float32_holds(source.weight_range()),
+            centre=options.centre,
+            feature_names=options.feature_names,
+        )
+
+    def better(self, parts: Sequence[SufficientStatistics]) -> StatisticsReduction | None:
+        """The reduction that loses less of rows with these statistics in all; None if this one does.
+
+        A shift that came from few rows may lie far from the means of all (rows of great weight,
+        rows that drift), and products of tiny float32 numbers underflow: now both are known.
+        """
+        if self.exact or all(part.exact for part in parts):
+            return None
+        shift = parts[0].shift
+        if not all(np.array_equal(part.shift, shift) for part in parts):
+            parts = [SufficientStatistics.sum(parts)]
+            shift = parts[0].shift
+        weight = sum(part.weight_sum for part in parts)
+        if not weight > 0.0:
+            return None
+        about = sum(part.gram.diagonal() for part in parts)
+        sums = sum(part.feature_sums for part in parts)
+        rounding = sum(part.rounding for part in parts)
+        away = sums / weight
+        centred = np.maximum(about - sums * away, 0.0)
+        kept = centred if self.centre else about
+        products = str(self.work_dtype)
+        bad = rounding > WORTH_A_PASS[products] * kept
+        far = bad & (about > FAR * centred)
+        # What underflow takes does not shrink with the sum.
+        tiny = bad & ~far & (products == "float32")
+        if not (far.any() or tiny.any()):
+            return None
+        move = far | (about > 2.0 * np.maximum(centred, CONSTANT * rounding))
+        shift = np.where(move & far.any(), shift + away, shift)
+        return self._make(shift=shift, double=bool(tiny.any()) or products == "float64")
+
+    def zero(self, n_threads: int) -> PartialSums:
+        """Accumulator of no rows."""
+        d, totals = self.n_features, np.int64 if self.exact else np.float64
+        k = len(self.target.classes)
+        # Exact sums are the same over any number of lanes.
+        n_lanes = min(self.n_lanes, n_threads) if self.exact else self.n_lanes
+        return PartialSums(
+            grams=[zeros((d, d), totals)],
+            class_sums=np.zeros((n_lanes, self.n_sums, d), totals),
+            class_counts=np.zeros(k, np.int64),
+            class_weights=np.zeros(k),
+            n_threads=n_threads,
+        )
+
+    def add(self, total: PartialSums, block: Block) -> None:
+        """Add a block of rows."""
+        codes, indptr = self._codes(block.labels)
+        X, weights = block.X, block.weights
+        if self.exact and weights is not None:
+            raise ValueError("Rows with weights cannot be folded into exact sums of integers.")
+        # A thread that would have less to do costs more than it brings.
+        work = block.X.shape[0] * self.n_features**2 // 2
+        n_threads = max(1, min(total.n_threads, work // THREAD_PRODUCTS))
+        scattered = self.sparse and X.nnz < DENSE_FROM * X.shape[0] * self.n_features
+        n_lanes = max(1, min(len(total.class_sums), block.X.shape[0] // self.lane_rows))
+        if scattered:
+            n_lanes = min(n_lanes, max(1, CSR_STRIPED // self.n_features))
+        while len(total.grams) < n_lanes:
+            total.grams.append(zeros(total.grams[0].shape, total.grams[0].dtype))
+        grams = total.grams[:n_lanes]
+        if scattered:
+            X = shifted(X, self.shift)
+            _fold.fold_csr(
+                X.indptr,
+                X.indices,
+                X.data.astype(self.work_dtype, copy=False),
+                self.n_features,
+                weights,
+                codes,
+                indptr,
+                grams,
+                total.class_sums,
+                n_threads,
+            )
+        else:
+            X = X.astype(np.float64).toarray() if self.sparse else self._rows(X)
+            need = _fold.workspace_bytes(X.dtype, self.exact, self.n_features, n_lanes, n_threads)
+            if total.workspace.nbytes < need:
+                total.workspace = aligned(need)
+            _fold.fold_dense(
+                X,
+                self.shift if self.shift.any() else None,
+                weights,
+                codes,
+                indptr,
+                grams,
+                total.class_sums,
+                total.workspace,
+                n_threads,
+            )
+        # A sum is finite only if all its terms are: the check costs nothing more of the rows.
+        if not self.exact and not np.isfinite(total.class_sums).all():
+            raise_not_finite(block)
+        m, k = len(block.labels), len(self.target.classes)
+        total.n_samples += m
+        total.weight_sum += m if weights is None else float(weights.sum())
+        labels = block.labels
+        if weights is not None and labels.indptr is not None:
+            weights = np.repeat(weights, np.diff(labels.indptr))
+        total.class_counts += np.bincount(labels.codes, minlength=k)
+        total.class_weights += np.bincount(labels.codes, weights, minlength=k)
+
+    def finish(self, total: PartialSums) -> SufficientStatistics:
+        """Statistics of the rows added; lanes are combined in a fixed tree."""
+        total.workspace = np.empty(0, np.uint8)
+        gram, class_sums = sum_triangles(total.grams), sum_lanes(total.class_sums)
+        if not self.exact and not np.isfinite(gram.diagonal()).all():
+            column = int(np.flatnonzero(~np.isfinite(gram.diagonal()))[0])
+            raise ValueError(
+                f"Column {column} of X has values too large for sums of squares in "
+                f"{self.work_dtype}: scale it"
+                + (", or pass X as float64." if self.work_dtype == np.float32 else ".")
+            )
+        k = len(self.target.classes)
+        return SufficientStatistics(
+            n_samples=total.n_samples,
+            weight_sum=total.weight_sum,
+            shift=self.shift.astype(np.float64),
+            feature_sums=class_sums[k] if self.target.multilabel else class_sums.sum(axis=0),
+            gram=gram,
+            classes=self.target.classes,
+            class_counts=total.class_counts,
+            class_weights=total.class_weights,
+            class_sums=class_sums[:k],
+            rounding=np.zeros(self.n_features)
+            if self.exact
+            else fold_rounding(gram, class_sums, total.n_samples, self.work_dtype),
+            dtype=self.dtype,
+            multilabel=self.target.multilabel,
+            feature_names=self.feature_names,
+        )
+
+    def _rows(self, X: NDArray[Any]) -> NDArray[Any]:
+        """Rows in the dtype of the kernel and with unit column stride; a view where they are."""
+        if X.dtype == np.bool_:
+            X = X.view(np.uint8)
+        in_place = (
+            X.dtype == self.work_dtype
+            and X.dtype.isnative
+            and X.flags.aligned
+            and X.strides[1] == X.itemsize
+            and X.strides[0] > 0
+            and X.strides[0] % X.itemsize == 0
+        )
+        if in_place:
+            return X
+        return np.require(X, self.work_dtype, ["C", "A"])
+
+    def _codes(self, labels: Labels) -> tuple[NDArray[np.int32], NDArray[np.int64] | None]:
+        """Labels for the kernel, with the extra class of multilabel rows."""
+        if labels.indptr is None:
+            return labels.codes, None
+        everyone = np.int32(len(self.target.classes))
+        codes = np.insert(labels.codes, labels.indptr[1:], everyone)
+        return codes, labels.indptr + np.arange(len(labels.indptr))
+
+
+def fold_statistics(
+    fold: Callable[[Any, Source], Any],
+    reduction: StatisticsReduction,
+    source: Source,
+    n_groups: int = 0,
+) -> tuple[Any, StatisticsReduction]:
+    """Statistics of a source, or a list of those of its groups, if their number is given.
+
+    Folded once more where that mends what the first fold has lost; and the last reduction.
+    """
+
+    def of(reduction: StatisticsReduction) -> Any:
+        if not n_groups:
+            return fold(reduction, source)
+        return fold(GroupedReduction([reduction] * n_groups), source)
+
+    found = of(reduction)
+    better = reduction.better(found if n_groups else [found])
+    return (found, reduction) if better is None else (of(better), better)
+
+
+def _work_dtype(dtype: np.dtype[Any], exact: bool, double: bool) -> np.dtype[Any]:
+    """The kernel's dtype for rows of ``dtype``."""
+    if exact and dtype.itemsize == 1:
+        return np.dtype(np.int8 if dtype.kind == "i" else np.uint8)
+    if dtype.kind == "f" and not double:
+        return coefficient_dtype(dtype)
+    return np.dtype(np.float64)
+
+
+def exact_products(dtype: np.dtype[Any], plain: bool, largest: Callable[[], int]) -> bool:
+    """Whether the kernels can form exact products of rows.
+
+    Always of integers up to 16 bits; of wider ones if their values are small.
+
+    Parameters
+    ----------
+    plain : bool
+        Whether rows are dense and have no weights.
+    largest : callable
+        The largest absolute value of wide integers.
+    """
+    if not plain or dtype.kind not in "bui":
+        return False
+    return dtype.itemsize <= 2 or largest() <= EXACT_LIMIT
+
+
+def _exact(source: Source) -> bool:
+    """Whether integer sums over a source are exact."""
+    plain = not source.weighted and not source.sparse
+    if source.n_rows == 0:
+        return exact_products(source.dtype, plain, int)
+    wide = source.dtype.itemsize > 2
+    return exact_products(source.dtype, plain, source.magnitude) and not (
+        wide and source.n_rows * source.magnitude() ** 2 >= 2**62
+    )
+
+
+def choose_shift(sample: Any, near: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+    """Shift for rows like these: the mean of each column whose mean exceeds its deviation, else 0.
+
+    A mean of at most a standard deviation costs centred sums one bit at most, and zeros that stay
+    zeros are skipped by the kernels. The mean is taken about the first row, so that a constant
+    column is shifted to exact zeros.
+
+    Parameters
+    ----------
+    sample : {ndarray, CSR matrix} of shape (m, d)
+        A column of sparse rows has such a mean only where more than half of its values are stored:
+        shifting those fills in few.
+    near : ndarray of shape (d,), default=None
+        Another shift, kept in the columns whose mean lies within a standard deviation of it.
+    """
+    if not isinstance(sample, np.ndarray):
+        shift = np.zeros(sample.shape[1])
+        stored = np.bincount(sample.indices, minlength=sample.shape[1])
+        full = np.flatnonzero(2 * stored > sample.shape[0])
+        if near is not None:
+            full = np.union1d(full, np.flatnonzero(near))
+        some = sample[:, full].toarray() if len(full) else np.empty((1, 0))
+        shift[full] = choose_shift(some, None if near is None else near[full])
+        return shift
+    away = sample.astype(np.float64, order="C")  # whatever the layout, the same bits
+    first = away[0].copy()
+    with np.errstate(all="ignore"):  # rows that are not finite are reported by the pass
+        away -= first
+        mean = away.mean(axis=0)
+        variance = np.einsum("ij,ij->j", away, away) / len(away) - mean**2
+        mean += first
+        shift = np.where(mean**2 > variance, mean, 0.0)
+        if near is not None:
+            shift = np.where((mean - near) ** 2 <= variance, near, shift)
+    return np.where(np.isfinite(shift), shift, 0.0)
+
+
+def float32_holds(weight_range: tuple[float, float]) -> bool:
+    """Whether float32 has room for products of rows with weights from the one to the other."""
+    return FLOAT32_WEIGHTS[0] <= weight_range[0] and weight_range[1] <= FLOAT32_WEIGHTS[1]

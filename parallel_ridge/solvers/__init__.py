@@ -1,0 +1,31 @@
+"""From statistics and penalties to coefficients; every solve is in float64."""
+
+from parallel_ridge.solvers._cholesky import CholeskyFactor
+from parallel_ridge.solvers._conjugate_gradients import solve_conjugate_gradients
+from parallel_ridge.solvers._dual import block_weights, row_coordinates, solve_dual
+from parallel_ridge.solvers._normal_equations import NormalEquations
+from parallel_ridge.solvers._path import solve_path, solve_penalties
+from parallel_ridge.solvers._problem import Problem, Solution, n_targets
+from parallel_ridge.solvers._refinement import exact_residual, refine, solve_refined
+from parallel_ridge.solvers._row_system import RowFactor, RowSystem
+from parallel_ridge.solvers._spectrum import Spectrum
+
+__all__ = [
+    "CholeskyFactor",
+    "NormalEquations",
+    "Problem",
+    "RowFactor",
+    "RowSystem",
+    "Solution",
+    "Spectrum",
+    "block_weights",
+    "exact_residual",
+    "n_targets",
+    "refine",
+    "row_coordinates",
+    "solve_conjugate_gradients",
+    "solve_dual",
+    "solve_path",
+    "solve_penalties",
+    "solve_refined",
+]

@@ -1,0 +1,102 @@
+"""A Cholesky factor of the scaled system, and its error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import lapack
+
+from parallel_ridge.exceptions import IllConditioned
+from parallel_ridge.kernels import _triangle
+from parallel_ridge.numerics import ACCURACY, SOLVE_ROUNDING
+from parallel_ridge.solvers._problem import Problem, Solution, with_intercept
+
+# Columns that a Cholesky factorisation takes on at a time, between which it hears Ctrl-C.
+CHOLESKY_PANEL = 256
+
+
+@dataclass(frozen=True)
+class CholeskyFactor:
+    """Lower factor of ``scale (G + alpha P) scale``, which has a unit diagonal.
+
+    Attributes
+    ----------
+    lower : ndarray of shape (m, m)
+        For the columns that vary; only the lower triangle is meaningful.
+    scale : ndarray of shape (m,)
+    condition : float
+        Estimated condition number of the scaled system.
+    lost : float
+        Relative rounding error of the sums.
+    varies : ndarray of shape (d,), bool
+        Columns with variance; the weights of others are zero.
+    squares : ndarray of shape (d,)
+        Sums of squares of the columns.
+    penalty, means : ndarray of shape (d,)
+        ``penalty`` is the diagonal of ``alpha P``.
+    offset : ndarray of shape (d,)
+        Sum of ``w (x - means)``: not zero, since the means are rounded.
+    target_means : ndarray of shape (t,)
+    problem : Problem
+    """
+
+    lower: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    condition: float
+    lost: float
+    varies: NDArray[np.bool_]
+    squares: NDArray[np.float64]
+    penalty: NDArray[np.float64]
+    means: NDArray[np.float64]
+    offset: NDArray[np.float64]
+    target_means: NDArray[np.float64]
+    problem: Problem
+
+    def solve(self, rhs: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Coefficients for right-hand sides, both of shape (t, d)."""
+        coef = np.zeros_like(rhs)
+        if len(self.lower):
+            scaled = rhs[:, self.varies] * self.scale
+            solution, _ = lapack.dpotrs(self.lower, scaled.T, lower=1, overwrite_b=1)
+            coef[:, self.varies] = solution.T * self.scale
+        return coef
+
+    def error(self, coef: NDArray[np.float64]) -> float:
+        """Estimated relative error of its solution: that of a system as much off as rounding leaves it.
+
+        The condition number bounds the error of coefficients that are scaled as the system is. Those
+        of columns of very different sizes are not.
+        """
+        length = float(np.linalg.norm(coef, axis=1).max(initial=0.0))
+        if not length > 0.0:
+            return 0.0
+        size = float(np.linalg.norm(coef[:, self.varies] / self.scale, axis=1).max())
+        bound = self.condition * (SOLVE_ROUNDING + self.lost) * size * self.scale.max() / length
+        if bound < ACCURACY["float64"]:  # whatever the direction
+            return bound
+        noise = np.random.default_rng(0).standard_normal((2, len(self.scale)))
+        noise *= (SOLVE_ROUNDING + self.lost) * size / len(self.scale) ** 0.5
+        rhs = np.zeros((2, len(self.varies)))
+        rhs[:, self.varies] = noise / self.scale
+        return float(np.linalg.norm(self.solve(rhs), axis=1).max()) / length
+
+    def weights(self, coef: NDArray[np.float64]) -> Solution:
+        """Coefficients with their intercepts."""
+        return with_intercept(coef, self.means, self.target_means, self.problem.fit_intercept)
+
+
+def cholesky(
+    system: NDArray[np.float64], norm: NDArray[np.float64], limit: float
+) -> tuple[NDArray[np.float64], float]:
+    """Lower factor of a C-ordered upper triangle, in its memory, and an estimate of its condition."""
+    factor = system.T
+    if not len(factor):
+        return factor, 1.0
+    if _triangle.cholesky(factor, CHOLESKY_PANEL) > 0:
+        raise IllConditioned(np.inf)
+    reciprocal, _ = lapack.dpocon(factor, norm.max(initial=0.0), uplo="L")
+    if reciprocal * limit < 1.0:
+        raise IllConditioned(1.0 / reciprocal if reciprocal else np.inf)
+    return factor, 1.0 / reciprocal

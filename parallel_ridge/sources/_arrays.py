@@ -1,0 +1,281 @@
+"""Rows of arrays and CSR matrices in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from sklearn.utils import check_array
+
+from parallel_ridge.sources._base import Block, Validate
+from parallel_ridge.sources._labels import Labels, Target, encode_labels
+from parallel_ridge.sources._sparse import as_csr, canonical
+
+
+class ArraySource:
+    """Rows of an array (a memory map too) or a CSR matrix in this process; none is copied.
+
+    Parameters
+    ----------
+    X : ndarray or CSR matrix of shape (n, d)
+    labels : Labels of n rows
+    weights : ndarray of shape (n,), float64, or None
+    rows : ndarray of int, default=None
+        Positions of the rows that are meant, gathered block by block; all, when None.
+    edges : sequence of int, default=None
+        Where each group of rows begins among those that are meant, and where the last one ends; one
+        group, when None.
+    """
+
+    collectable = True
+    fold_sizes: Sequence[int] = ()
+    columns: tuple[str, ...] | None = None
+
+    def __init__(
+        self,
+        X: Any,
+        labels: Labels,
+        weights: NDArray[np.float64] | None = None,
+        rows: NDArray[np.intp] | None = None,
+        edges: Sequence[int] | None = None,
+    ) -> None:
+        self.sparse = sp.issparse(X)
+        self.X = canonical(X) if self.sparse else X
+        self.labels = labels
+        self.weights = weights
+        self.rows = rows
+        self.n_rows, self.n_features = X.shape[0] if rows is None else len(rows), X.shape[1]
+        self.edges = (0, self.n_rows) if edges is None else edges
+        self.dtype = X.dtype
+
+    @property
+    def weighted(self) -> bool:
+        """Whether rows have weights."""
+        return self.weights is not None
+
+    @property
+    def local_rows(self) -> slice:
+        """All rows are this process's."""
+        return slice(0, self.n_rows)
+
+    def blocks(self, n_rows: int) -> Iterator[Block]:
+        """Blocks of ``n_rows`` rows, group by group; the last of each perhaps fewer."""
+        for group, (first, last) in enumerate(pairwise(self.edges)):
+            for start in range(first, last, n_rows):
+                rows = self._range(start, min(start + n_rows, last))
+                weights = None if self.weights is None else self.weights[rows]
+                yield Block(rows, take_rows(self.X, rows), self.labels[rows], weights, group)
+
+    def sample(self, n_rows: int) -> Any:
+        """At most ``n_rows`` rows, spread evenly over the source: an array or CSR."""
+        return self.every(max(1, -(-self.n_rows // n_rows)))
+
+    def every(self, step: int, start: int = 0) -> Any:
+        """One of ``step`` rows."""
+        rows = self.X[start::step] if self.rows is None else self.X[self.rows[start::step]]
+        return rows if self.sparse else np.asarray(rows)
+
+    def row_labels(self) -> Labels:
+        """Labels of the rows that are meant."""
+        return self.labels if self.rows is None else self.labels[self.rows]
+
+    def row_weights(self) -> NDArray[np.float64] | None:
+        """Weights of the rows that are meant."""
+        return (
+            self.weights if self.weights is None or self.rows is None else self.weights[self.rows]
+        )
+
+    def weight_sum(self) -> float:
+        """Sum of the rows' weights."""
+        weights = self.row_weights()
+        return float(self.n_rows) if weights is None else float(weights.sum())
+
+    def positive_rows(self) -> int:
+        """Rows with a positive weight."""
+        weights = self.row_weights()
+        return self.n_rows if weights is None else int(np.count_nonzero(weights))
+
+    def weight_range(self) -> tuple[float, float]:
+        """The smallest positive weight and the largest; ones if there are none."""
+        return weight_range(self.row_weights())
+
+    def class_counts(self, n_classes: int) -> NDArray[np.int64]:
+        """Rows of each class."""
+        return np.bincount(self.row_labels().codes, minlength=n_classes)
+
+    def magnitude(self) -> int:
+        """Largest absolute value of integer rows."""
+        largest = 0
+        for block in self.blocks(2048):
+            largest = max(largest, int(block.X.max()), -int(block.X.min()))
+        return largest
+
+    def stored(self) -> int:
+        """Values that the rows hold: of sparse rows those that are stored."""
+        if not self.sparse:
+            return self.n_rows * self.n_features
+        return int(self.X.nnz * self.n_rows / max(1, self.X.shape[0]))
+
+    def reweighted(self, table: NDArray[np.float64] | None) -> ArraySource:
+        """The rows with their weights times those of their classes."""
+        if table is None:
+            return self
+        weights = self.labels.weights(table)
+        if self.weights is not None:
+            weights *= self.weights
+        weighted = check_weights(weights, len(weights))
+        return ArraySource(self.X, self.labels, weighted, self.rows, self.edges)
+
+    def take(self, rows: NDArray[np.intp]) -> ArraySource:
+        """Some of the rows of ``X``, by position; a row may come more than once."""
+        return ArraySource(self.X, self.labels, self.weights, rows)
+
+    def grouped(self, group: Any, table: Sequence[int]) -> ArraySource:
+        """The rows group by group."""
+        number = np.asarray(table, np.int16 if len(table) < 2**15 else np.intp)[group]
+        order = np.argsort(number, kind="stable")
+        ends = np.arange(max(table) + 2)
+        edges = np.searchsorted(number, ends, sorter=order)
+        rows = order[edges[0] :]
+        return ArraySource(
+            self.X,
+            self.labels,
+            self.weights,
+            rows if self.rows is None else self.rows[rows],
+            (edges - edges[0]).tolist(),
+        )
+
+    def with_others_weightless(self) -> ArraySource:
+        """All rows that some were taken of, once each; those not taken with weight zero."""
+        if self.rows is None:
+            return self
+        weights = np.bincount(self.rows, minlength=len(self.labels)).astype(np.float64)
+        if self.weights is not None:
+            weights *= self.weights
+        return ArraySource(self.X, self.labels, weights)
+
+    def with_rows(self, X: NDArray[Any]) -> ArraySource:
+        """The same labels and weights, with other features."""
+        return ArraySource(X, self.row_labels(), self.row_weights())
+
+    def _range(self, start: int, stop: int) -> slice | NDArray[np.intp]:
+        if self.rows is None:
+            return slice(start, stop)
+        rows = self.rows[start:stop]
+        first, last = int(rows[0]), int(rows[-1])
+        if last - first == len(rows) - 1 and (np.diff(rows) == 1).all():  # no need to gather
+            return slice(first, last + 1)
+        return rows
+
+
+def take_rows(X: Any, rows: slice | NDArray[np.intp]) -> Any:
+    """Rows of an array or a CSR matrix; those of a slice without a copy of their values."""
+    if not sp.issparse(X) or not isinstance(rows, slice):
+        return X[rows]
+    indptr = X.indptr[rows.start : rows.stop + 1]
+    part = slice(indptr[0], indptr[-1])
+    return sp.csr_matrix(
+        (X.data[part], X.indices[part], indptr - indptr[0]),
+        shape=(rows.stop - rows.start, X.shape[1]),
+    )
+
+
+def shifted(X: Any, shift: NDArray[np.float64]) -> Any:
+    """Rows less a shift, in float64; sparse rows stay sparse, and full where the shift is not zero."""
+    if isinstance(X, np.ndarray):
+        return X - shift
+    X = X.astype(np.float64, copy=False)
+    columns = np.flatnonzero(shift)
+    if not len(columns):
+        return X
+    n = X.shape[0]
+    step = sp.csr_matrix(
+        (
+            np.tile(shift[columns], n),
+            np.tile(columns.astype(X.indices.dtype), n),
+            np.arange(n + 1, dtype=X.indptr.dtype) * len(columns),
+        ),
+        shape=X.shape,
+    )
+    return (X - step).tocsr()
+
+
+def check_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64] | None:
+    """Weights of rows as float64; None where all are one.
+
+    Raises
+    ------
+    ValueError
+        If one is negative, NaN or infinite (the message names the row), or if the length differs
+        from ``n_rows``.
+    """
+    if sample_weight is None:
+        return None
+    if isinstance(sample_weight, Real):
+        sample_weight = np.full(n_rows, sample_weight, dtype=np.float64)
+    weights = check_array(
+        sample_weight,
+        ensure_2d=False,
+        ensure_min_samples=0,
+        dtype=np.float64,
+        ensure_all_finite=False,
+        input_name="sample_weight",
+    )
+    if weights.shape != (n_rows,):
+        raise ValueError(
+            f"sample_weight.shape == {weights.shape}, expected {(n_rows,)}: one weight per row."
+        )
+    bad = np.flatnonzero(~(weights >= 0) | np.isinf(weights))
+    if len(bad):
+        raise ValueError(
+            f"sample_weight must be finite and not negative; row {bad[0]} has {weights[bad[0]]}."
+        )
+    return None if np.all(weights == 1.0) else np.ascontiguousarray(weights)
+
+
+def weight_range(weights: NDArray[np.float64] | None) -> tuple[float, float]:
+    """The smallest positive weight and the largest; ones if there are none."""
+    positive = np.empty(0) if weights is None else weights[weights > 0.0]
+    return (float(positive.min()), float(positive.max())) if len(positive) else (1.0, 1.0)
+
+
+def check_rows(X: Any, y: Any, empty: bool) -> tuple[Any, Any]:
+    """Rows after scikit-learn's checks, and the labels; there may be none in any case."""
+    X = check_array(
+        as_csr(X) if sp.issparse(X) else X,
+        accept_sparse="csr",
+        ensure_all_finite=False,
+        ensure_min_samples=0,
+        input_name="X",
+    )
+    return X, y
+
+
+def as_source(
+    X: Any,
+    y: Any,
+    *,
+    sample_weight: Any = None,
+    classes: Any = None,
+    validate: Validate = check_rows,
+) -> tuple[ArraySource, Target]:
+    """Source of the rows of an array with labels.
+
+    Values are not checked to be finite here: the pass over the rows does that.
+
+    Parameters
+    ----------
+    validate : callable, default=check_rows
+        ``validate(X, y, empty)``: both as arrays (or CSR matrices), after checks; whether there may
+        be no rows.
+    """
+    X, y = validate(X, y, False)
+    labels, target = encode_labels(y, classes)
+    if len(labels) != X.shape[0]:
+        raise ValueError(f"X has {X.shape[0]} rows and y has {len(labels)} labels.")
+    return ArraySource(X, labels, check_weights(sample_weight, X.shape[0])), target

@@ -1,0 +1,353 @@
+"""Executors of a Spark cluster, which fold the rows where they lie."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from numbers import Integral
+from operator import add
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+
+from parallel_ridge.backends import Backend, OpenMPBackend, Request
+from parallel_ridge.reductions import Reduction, RowsReduction, Value
+from parallel_ridge.sources import Source, Target, as_labels, places
+from parallel_ridge.spark._answers import answer, score
+from parallel_ridge.spark._columns import (
+    check_columns,
+    column,
+    feature_columns,
+    is_number,
+    is_rdd,
+    is_spark,
+    read_frame,
+    read_rdd,
+)
+from parallel_ridge.spark._readers import BatchReader, BlockReader, Groups, Reader
+from parallel_ridge.spark._session import (
+    check_executors,
+    check_java,
+    check_session,
+    clear_errors,
+    count_partitions,
+    count_tasks,
+    import_pyspark,
+    is_connect,
+    session_of,
+)
+from parallel_ridge.spark._source import SparkSource
+from parallel_ridge.spark._survey import SurveyReduction
+from parallel_ridge.spark._tasks import (
+    BlockFold,
+    BlocksAsTheyAre,
+    Failure,
+    ItemCall,
+    Partials,
+    PartitionTask,
+    ReadsItems,
+    checked,
+    mapped_by_frames,
+    merging_rounds,
+    sum_values,
+    tree_of_frames,
+)
+from parallel_ridge.threads import default_threads
+
+S = TypeVar("S")
+T = TypeVar("T")
+V = TypeVar("V", bound=Value)
+
+
+@dataclass
+class SparkBackend(Backend):
+    """Fold in the executors of a Spark cluster.
+
+    Parameters
+    ----------
+    session : pyspark.sql.SparkSession, default=None
+        Where arrays are spread to, and solves run; None: that of the data, else the active one, else
+        a new one. Sessions of Spark Connect too. Not pickled.
+    depth : int, default=2
+        Levels of the tree that merges the partitions' results: `RDD.treeAggregate` for an RDD, an
+        equivalent tree for a DataFrame. depth=1 merges in the driver only; depth=2 adds one round in
+        the executors. Up to 16 results of a DataFrame go straight to the driver unless ``depth``
+        exceeds 2.
+    features : str or sequence of str, default=None
+        Columns of a DataFrame that hold the features: one of whole rows (`VectorUDT`, array of
+        numbers, or binary: one byte per feature), or many of numbers. None: the one column of whole
+        rows, or else all columns of numbers that have no other role.
+    n_jobs : int, default=None
+        Threads of a task; None is ``spark.task.cpus``.
+    solves : {"auto", "tasks", "driver"}, default="auto"
+        Where the solves of a search run: a task each, or in threads of the driver. "auto" is the driver
+        where the whole cluster is this machine (``local[...]``): statistics need not travel then.
+
+    Notes
+    -----
+    A fold reads small partitions of a DataFrame together, in fewer tasks: to parts of at most
+    ``spark.sql.adaptive.advisoryPartitionSizeInBytes``, but for all cores, unless
+    ``spark.sql.adaptive.coalescePartitions.enabled`` is false or executors come and go
+    (``spark.dynamicAllocation.enabled``). While it runs, the session's
+    ``spark.sql.execution.arrow.maxBytesPerBatch`` is 8 MB, unless it was set. The Pythons of executors
+    leave what they have imported out of garbage collections (`gc.freeze`): Spark collects after each
+    task.
+    """
+
+    reads: ClassVar[str | None] = "pyspark"
+
+    session: Any = None
+    depth: int = 2
+    features: str | Sequence[str] | None = None
+    n_jobs: int | None = None
+    solves: str = "auto"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "session": None}
+
+    def reduce(self, reduction: Reduction[Any, V], source: Source) -> V:
+        """Fold in the executors; sums of floats have the same bits in the same tasks."""
+        if isinstance(source, SparkSource):
+            if isinstance(reduction, RowsReduction):
+                raise ValueError(
+                    "solver='dual' needs all rows in one process, and they lie in Spark: choose "
+                    "'auto', 'cholesky' or 'svd'."
+                )
+            known = source.known(reduction)
+            if known is not None:
+                return known
+            return self.reduce_rows(reduction, source.rows, source.reader())
+        blocks = source.blocks(reduction.block_rows)
+        session = self.live_session()
+        if is_connect(session):
+            tasks = replace(self, solves="tasks")
+            values = tasks.map(BlockFold(reduction, self.n_jobs), blocks)
+            return sum_values(values, reduction)
+        context = session.sparkContext
+        some = list(blocks)
+        n_slices = max(1, min(len(some), context.defaultParallelism))
+        return self.reduce_rows(reduction, context.parallelize(some, n_slices), BlocksAsTheyAre())
+
+    def reduce_rows(self, reduction: Reduction[Any, V], rows: Any, reader: ReadsItems) -> V:
+        """Fold the rows of a DataFrame of the reader's columns, or of an RDD of what it reads."""
+        session = session_of(rows)
+        check_session(session)
+        check_executors(session)
+        if not isinstance(self.depth, int) or self.depth < 1:
+            raise ValueError(f"depth must be a positive integer; got {self.depth!r}.")
+        task = PartitionTask(reduction, reader, self.n_jobs)
+        with clear_errors():
+            if is_connect(session):
+                total = tree_of_frames(rows, task, merging_rounds(None, self.depth)).total()
+            else:
+                # A broadcast goes once to each executor, and not with every task.
+                shared = session.sparkContext.broadcast(task)
+                try:
+                    fold = self._fold_rdd if is_rdd(rows) else self._fold_frame
+                    total = fold(rows, lambda *some: shared.value(*some))
+                finally:
+                    shared.unpersist()
+        return checked(total, reduction)
+
+    def _fold_rdd(self, rows: Any, task: Callable[[int, Iterable[Any]], bytes]) -> Any:
+        results = rows.mapPartitionsWithIndex(
+            lambda index, items: [Partials([(index, task(index, items))])]
+        )
+        return results.treeAggregate(Partials([]), add, add, self.depth).total()
+
+    def _fold_frame(self, rows: Any, task: Callable[[int, Iterable[Any]], bytes]) -> Any:
+        n_partitions = count_partitions(rows)
+        fewer = count_tasks(rows, n_partitions)
+        if fewer < n_partitions:
+            together = rows.coalesce(fewer)
+            total = tree_of_frames(together, task, merging_rounds(fewer, self.depth)).total()
+            if not isinstance(total, Failure):
+                return total
+            # Run again on the original partitions, so that the error names the user's.
+        return tree_of_frames(rows, task, merging_rounds(n_partitions, self.depth)).total()
+
+    def map(self, function: Callable[[T], S], items: Iterable[T]) -> list[S]:
+        """Call `function` on items, each in a task of its own; a single one in this process."""
+        items = list(items)
+        if self.solves not in ("auto", "tasks", "driver"):
+            raise ValueError(
+                f"solves={self.solves!r} is not known; choose 'auto', 'tasks' or 'driver'."
+            )
+        if len(items) < 2 or self.solves == "driver":
+            return OpenMPBackend().map(function, items)
+        session = self.live_session()
+        if self.solves == "auto" and not is_connect(session):
+            master = session.sparkContext.master
+            if master == "local" or master.startswith("local["):
+                return OpenMPBackend().map(function, items)
+        check_executors(session)
+        from pyspark import cloudpickle
+
+        # By value where it has no name to find it by.
+        call = ItemCall(cloudpickle.dumps(function))  # type: ignore[no-untyped-call]
+        with clear_errors():
+            if is_connect(session):
+                results = mapped_by_frames(session, call, items)
+            else:
+                context = session.sparkContext
+                packed = [(i, pickle.dumps(item, 5)) for i, item in enumerate(items)]
+                shared = context.broadcast(call)
+                try:
+                    results = (
+                        context.parallelize(packed, len(packed))
+                        .map(lambda item: shared.value(item))
+                        .collect()
+                    )
+                finally:
+                    shared.unpersist()
+        values = [pickle.loads(result) for _, result in sorted(results)]
+        for value in values:
+            if isinstance(value, Failure):
+                value.throw()
+        return values
+
+    def source(self, request: Request) -> tuple[Source, Target]:
+        """Rows of arrays, or of a DataFrame or an RDD, which one pass surveys.
+
+        ``y`` and ``sample_weight`` are columns of a DataFrame; None for an RDD of ``(X, y)`` or
+        ``(X, y, sample_weight)``.
+        """
+        X = request.X
+        if not is_spark(X):
+            return super().source(request)
+        import_pyspark()
+        check_session(session_of(X))
+        rows: Any
+        reader: Reader
+        rows, reader = self._read_rdd(request) if is_rdd(X) else self._read_frame(request)
+        names = reader.features if isinstance(reader, BatchReader) else ()
+        of_columns = len(names) > 1 or (len(names) == 1 and is_number(X.schema, names[0]))
+        statistics = request.statistics
+        if statistics is not None:
+            named = np.array(names, dtype=object) if of_columns else None
+            statistics = replace(statistics, feature_names=named)
+        n_groups = 1 if reader.groups is None else len(reader.groups.values)
+        survey = self.reduce_rows(SurveyReduction(n_groups, statistics), rows, reader)
+        if survey.target is None:
+            raise ValueError("There are no rows: the DataFrame or RDD is empty.")
+        target = survey.target
+        if request.classes is not None:
+            target = Target(as_labels(request.classes), target.multilabel)
+            places(survey.target.classes, target.classes)
+        # What the estimator checks of arrays, of one row like these.
+        row: Any = np.zeros((1, survey.n_features))
+        if of_columns:
+            import pandas as pd
+
+            row = pd.DataFrame(row, columns=list(names))
+        request.validate(row, target.classes[:1], False)
+        return SparkSource(rows, reader, survey, target, statistics), target
+
+    def _read_frame(self, request: Request) -> tuple[Any, BatchReader]:
+        X, y, sample_weight = request.X, request.y, request.sample_weight
+        roles = {"y": y, "sample_weight": sample_weight}
+        if isinstance(request.cv, str):
+            roles["cv"] = request.cv
+        if request.groups is not None:
+            roles["groups"] = request.groups
+        for role, name in roles.items():
+            if not isinstance(name, str) and (name is not None or role == "y"):
+                raise ValueError(
+                    f"{role} of a DataFrame is the name of a column; got {type(name).__name__} "
+                    f"{name!r}."
+                )
+        names = [name for name in roles.values() if name is not None]
+        check_columns(X.schema, names)
+        features = feature_columns(X.schema, self.features, names)
+        if request.cv is None:
+            return read_frame(X, features, y, sample_weight)
+        fold, values = _cross_validation_folds(request, features)
+        groups = Groups(values, tuple(range(len(values))))
+        return read_frame(X, features, y, sample_weight, fold, groups)
+
+    def _read_rdd(self, request: Request) -> tuple[Any, BlockReader]:
+        if request.y is not None or request.sample_weight is not None:
+            raise ValueError(
+                "The items of an RDD are (X, y) or (X, y, sample_weight): pass the RDD alone."
+            )
+        cv = request.cv
+        if request.groups is not None or not (cv is None or isinstance(cv, Integral)):
+            raise ValueError(
+                f"cv={cv!r}, groups={request.groups!r}: rows of an RDD are split into a number of "
+                "folds, by their content."
+            )
+        return request.X, read_rdd(0 if cv is None else int(cv))
+
+    def predict(self, model: Any, method: str, X: Any, column: str) -> Any:
+        """A DataFrame with one more column, or an RDD of arrays; arrays as ever."""
+        if not is_spark(X):
+            return super().predict(model, method, X, column)
+        check_session(session_of(X))
+        return answer(self, model, X, method, column)
+
+    def score(self, model: Any, X: Any, y: Any, sample_weight: Any) -> float:
+        """Accuracy of the predictions, in one pass over a DataFrame or an RDD."""
+        if not is_spark(X):
+            return super().score(model, X, y, sample_weight)
+        check_session(session_of(X))
+        return score(self, model, X, y, sample_weight)
+
+    def solve_threads(self) -> int:
+        """Threads that a solve in the driver may use."""
+        return default_threads()
+
+    def live_session(self) -> Any:
+        """The session to use.
+
+        Raises
+        ------
+        BackendUnavailable
+            If PySpark or Java is missing.
+        ValueError
+            If the session was stopped.
+        """
+        session = self.session
+        if session is None:
+            SparkSession = import_pyspark().sql.SparkSession
+            session = SparkSession.getActiveSession()
+            if session is None:
+                check_java()
+                with clear_errors():
+                    session = SparkSession.builder.getOrCreate()
+        check_session(session)
+        return session
+
+
+def _cross_validation_folds(request: Request, features: tuple[str, ...]) -> tuple[Any, Any]:
+    """The column that holds each row's cross-validation fold, and the values that it takes."""
+    from pyspark.sql import functions as F
+
+    if isinstance(request.cv, str):
+        if request.groups is not None:
+            raise ValueError(
+                f"groups={request.groups!r} has no use beside the folds of the column {request.cv!r}."
+            )
+        # As strings, which are told apart in executors as here, whatever they are of.
+        fold = column(request.cv).cast("string")
+        with clear_errors():
+            rows = request.X.select(column(request.cv), fold).distinct().collect()
+        if any(text is None for _, text in rows):
+            raise ValueError(f"Column {request.cv!r}, which names folds, has nulls.")
+        try:
+            rows = sorted(rows)  # folds are numbered in the order of their values
+        except TypeError as error:
+            raise ValueError(
+                f"Column {request.cv!r} names folds by values that do not order: {error}."
+            ) from error
+        values = np.array([text for _, text in rows], dtype=object)
+    elif isinstance(request.cv, Integral):
+        keys = [request.groups] if request.groups is not None else features
+        fold = F.pmod(F.xxhash64(*map(column, keys)), F.lit(int(request.cv)))
+        values = np.arange(int(request.cv))
+    else:
+        raise ValueError(
+            f"cv={request.cv!r} needs positions of rows, which a DataFrame has not: pass a number of "
+            "folds, or the name of a column that holds each row's fold."
+        )
+    return fold, values

@@ -1,0 +1,139 @@
+"""Columns of a DataFrame, and their roles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from parallel_ridge.spark._readers import BatchReader, BlockReader, Groups
+
+NUMBERS = ("byte", "short", "integer", "long", "float", "double", "boolean", "decimal")
+
+
+def is_frame(X: Any) -> bool:
+    """Whether it is a Spark DataFrame; nothing is imported to find out."""
+    return _has_base(X, "DataFrame") and hasattr(X, "mapInArrow")
+
+
+def is_rdd(X: Any) -> bool:
+    """Whether it is an RDD; nothing is imported to find out."""
+    return _has_base(X, "RDD")
+
+
+def is_spark(X: Any) -> bool:
+    """Whether it is a DataFrame or an RDD of Spark.
+
+    Raises
+    ------
+    TypeError
+        If it is one of pandas on Spark, which is neither.
+    """
+    if any(base.__module__.startswith("pyspark.pandas.") for base in type(X).__mro__):
+        raise TypeError(
+            f"X is a {type(X).__name__} of pandas on Spark: pass the Spark DataFrame, X.to_spark(), and "
+            "names of its columns."
+        )
+    return is_frame(X) or is_rdd(X)
+
+
+def _has_base(X: Any, name: str) -> bool:
+    return any(
+        base.__name__ == name and base.__module__.split(".")[0] == "pyspark"
+        for base in type(X).__mro__
+    )
+
+
+def feature_columns(schema: Any, features: Any, others: Sequence[str | None]) -> tuple[str, ...]:
+    """Names of the columns that hold features.
+
+    Parameters
+    ----------
+    schema : pyspark.sql.types.StructType
+    features : str, sequence of str, or None
+        See `SparkBackend`.
+    others : sequence of str or None
+        Columns with other roles.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or several of whole rows; the message names the columns.
+    """
+    kinds = {field.name: field.dataType for field in schema.fields}
+    if features is not None:
+        names = (features,) if isinstance(features, str) else tuple(features)
+        check_columns(schema, names)
+        return names
+    free = [name for name in kinds if name not in others]
+    whole = [name for name in free if _holds_rows(kinds[name])]
+    if len(whole) == 1:
+        return (whole[0],)
+    if len(whole) > 1:
+        raise ValueError(
+            f"Several columns hold whole rows: {whole}. Name the one that holds the features: "
+            "backend=SparkBackend(features=...)."
+        )
+    numbers = tuple(name for name in free if kinds[name].typeName() in NUMBERS)
+    if not numbers:
+        raise ValueError(
+            f"No column holds features: {schema.simpleString()}. They are a vector, an array of "
+            "numbers, binary, or columns of numbers; name them by backend=SparkBackend(features=...)."
+        )
+    return numbers
+
+
+def check_columns(schema: Any, names: Sequence[str]) -> None:
+    """Raise unless a DataFrame has these columns."""
+    known = [field.name for field in schema.fields]
+    for name in names:
+        if name not in known:
+            raise ValueError(f"There is no column {name!r}; the columns are {known}.")
+
+
+def _holds_rows(kind: Any) -> bool:
+    if kind.typeName() == "array":
+        return kind.elementType.typeName() in NUMBERS
+    return kind.typeName() == "binary" or type(kind).__name__ == "VectorUDT"
+
+
+def is_number(schema: Any, name: str) -> bool:
+    """Whether a column holds numbers."""
+    return next(f.dataType for f in schema.fields if f.name == name).typeName() in NUMBERS
+
+
+def read_frame(
+    frame: Any,
+    features: tuple[str, ...],
+    label: str | None = None,
+    weight: str | None = None,
+    group: Any = None,
+    groups: Groups | None = None,
+) -> tuple[Any, BatchReader]:
+    """The columns that are needed, in the order of their reader, and that.
+
+    Parameters
+    ----------
+    group : pyspark.sql.Column, default=None
+        The value of `groups` that each row is in.
+    """
+    names = [*features, *(name for name in (label, weight) if name is not None)]
+    columns = [column(name).alias(f"c{i}") for i, name in enumerate(names)]
+    if group is not None:
+        columns.append(group.alias("fold"))
+    reader = BatchReader(groups=groups, features=features, label=label, weight=weight)
+    return frame.select(*columns), reader
+
+
+def column(name: str) -> Any:
+    """A column by its name, whatever characters that has."""
+    from pyspark.sql import functions as F
+
+    return F.col("`" + name.replace("`", "``") + "`")
+
+
+def read_rdd(n_folds: int = 0) -> BlockReader:
+    """Reader of an RDD of arrays."""
+    groups = Groups(np.arange(n_folds, dtype=np.uint64), tuple(range(n_folds))) if n_folds else None
+    return BlockReader(groups=groups, n_folds=n_folds)

@@ -1,0 +1,331 @@
+"""One pass over rows nothing is known about: collects their facts and, if wanted, their statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parallel_ridge.numerics import LARGEST_SYSTEM
+from parallel_ridge.reductions import (
+    BLOCK_ROWS,
+    SAMPLE_ROWS,
+    PartialSums,
+    StatisticsOptions,
+    StatisticsReduction,
+    choose_shift,
+    exact_products,
+    float32_holds,
+)
+from parallel_ridge.sources import (
+    Block,
+    Labels,
+    Target,
+    among,
+    is_text,
+    union_of_labels,
+    weight_range,
+)
+from parallel_ridge.spark._readers import FoundLabels, cut
+from parallel_ridge.statistics import SufficientStatistics
+
+# Rows whose sums of squares of integers up to `EXACT_LIMIT` stay far from the end of int64.
+EXACT_ROWS = 2**18
+# Rows of the sample that each worker takes: together they are enough for a shift.
+WORKER_SAMPLE_ROWS = 64
+
+
+class StatisticsBuilder:
+    """Statistics of rows with `FoundLabels`, as they come.
+
+    The reduction that suits them is made for the first block, with its features, its dtype and a
+    shift from a sample of it. A block that it does not suit, since it has a new class, or is
+    sparse, or no longer of small integers, begins another one: statistics add. Where all blocks
+    are alike, that never happens.
+    """
+
+    def __init__(self, options: StatisticsOptions, n_threads: int) -> None:
+        self.options = options
+        self.n_threads = n_threads
+        self.shift: NDArray[np.float64] | None = None
+        self.value: SufficientStatistics | None = None
+        self._open: tuple[StatisticsReduction, PartialSums] | None = None
+
+    def add(self, block: Block) -> None:
+        """Add a block of rows, in pieces that suit the kernels."""
+        target, exact = _found(block), _exact(block)
+        if self._open is None or not _suits(*self._open, block, target, exact):
+            self.close()
+            self._open = self._begin(block, target, exact)
+        reduction, lanes = self._open
+        labels = Labels(block.labels.codes, block.labels.indptr)
+        if not target.multilabel:
+            positions, _ = among(target.classes, reduction.target.classes)
+            labels = Labels(positions.astype(np.int32)[labels.codes])
+        for part in cut(Block(block.rows, block.X, labels, block.weights), reduction.block_rows):
+            reduction.add(lanes, part)
+
+    def close(self) -> SufficientStatistics | None:
+        """Statistics of all rows added so far; None of no rows."""
+        if self._open is not None:
+            reduction, lanes = self._open
+            self._open = None
+            statistics = reduction.finish(lanes)
+            self.value = statistics if self.value is None else self.value + statistics
+        return self.value
+
+    def _begin(
+        self, block: Block, target: Target, exact: bool
+    ) -> tuple[StatisticsReduction, PartialSums]:
+        X, sparse = block.X, not isinstance(block.X, np.ndarray)
+        if self.value is not None:
+            target = merged(Target(self.value.classes, self.value.multilabel), target)
+        if not exact and self.shift is None and self.options.centre:
+            self.shift = choose_shift(_sample(X, SAMPLE_ROWS), self.options.near)
+        shift = None if exact else self.shift
+        reduction = StatisticsReduction(
+            target,
+            X.shape[1],
+            X.dtype,
+            sparse=sparse,
+            weighted=not exact,
+            exact=exact,
+            shift=np.zeros(X.shape[1]) if shift is None else shift,
+            double=self.options.double or _wide(block),
+            centre=self.options.centre,
+            feature_names=self.options.feature_names,
+        )
+        return reduction, reduction.zero(self.n_threads)
+
+
+def _wide(block: Block) -> bool:
+    """Whether weights are out of float32's range."""
+    return not float32_holds(weight_range(block.weights))
+
+
+def _suits(
+    reduction: StatisticsReduction, lanes: PartialSums, block: Block, target: Target, exact: bool
+) -> bool:
+    known = reduction.target
+    return (
+        known.multilabel == target.multilabel
+        and is_text(known.classes) == is_text(target.classes)
+        and bool(among(target.classes, known.classes)[1].all())
+        and block.X.shape[1] == reduction.n_features
+        and reduction.sparse == (not isinstance(block.X, np.ndarray))
+        and (reduction.work_dtype != np.float32 or not _wide(block))
+        and (not reduction.exact or (exact and lanes.n_samples < EXACT_ROWS))
+    )
+
+
+def _exact(block: Block) -> bool:
+    """Whether sums over a block are exact integers."""
+    X = block.X
+    plain = block.weights is None and isinstance(X, np.ndarray)
+    return exact_products(X.dtype, plain, lambda: max(int(X.max()), -int(X.min())))
+
+
+def _found(block: Block) -> Target:
+    assert isinstance(block.labels, FoundLabels)
+    assert block.labels.target is not None
+    return block.labels.target
+
+
+def merged(a: Target, b: Target) -> Target:
+    """Classes of both.
+
+    Raises
+    ------
+    ValueError
+        If one is multilabel, or holds strings, and the other is not.
+    """
+    if a.multilabel != b.multilabel or (a.multilabel and len(a.classes) != len(b.classes)):
+        raise ValueError(
+            f"Some rows have labels {a.classes.tolist()} (multilabel: {a.multilabel}), and others "
+            f"{b.classes.tolist()} (multilabel: {b.multilabel})."
+        )
+    if a.classes.dtype == b.classes.dtype and np.array_equal(a.classes, b.classes):
+        return a
+    return Target(union_of_labels(a.classes, b.classes), a.multilabel)
+
+
+def _sample(X: Any, n_rows: int) -> Any:
+    """At most ``n_rows`` rows, evenly spaced: an array or CSR."""
+    rows = X[:: max(1, -(-X.shape[0] // n_rows))]
+    return np.array(rows) if isinstance(X, np.ndarray) else rows
+
+
+@dataclass
+class Survey:
+    """Facts of rows, and their statistics where those were wanted; of no rows, all is empty.
+
+    Attributes
+    ----------
+    n_rows, positive_rows : ndarray of shape (G,), int64
+        Rows of each group, and those with a positive weight.
+    weight_sums : ndarray of shape (G,), float64
+    class_counts, class_positive : ndarray of shape (G, k), int64
+        Rows of each class.
+    class_weights : ndarray of shape (G, k), float64
+    target : Target, or None
+        The classes that there are.
+    n_features : int
+    dtype : dtype, or None
+    sparse, weighted : bool
+        Whether any rows are.
+    weight_range : tuple of float
+        The smallest positive weight and the largest; ones of rows without any.
+    magnitude : int
+        Largest absolute value of integer rows.
+    sample : list of ndarray
+        Some dense rows.
+    statistics : list of SufficientStatistics, or of None
+        One per group.
+    """
+
+    n_rows: NDArray[np.int64]
+    positive_rows: NDArray[np.int64]
+    weight_sums: NDArray[np.float64]
+    class_counts: NDArray[np.int64]
+    class_positive: NDArray[np.int64]
+    class_weights: NDArray[np.float64]
+    target: Target | None
+    n_features: int
+    dtype: np.dtype[Any] | None
+    sparse: bool
+    weighted: bool
+    weight_range: tuple[float, float]
+    magnitude: int
+    sample: list[NDArray[Any]]
+    statistics: list[SufficientStatistics | None]
+
+    def __add__(self, other: Survey) -> Survey:
+        """Facts of both sets of rows."""
+        if self.target is None or other.target is None:
+            return other if self.target is None else self
+        if self.n_features != other.n_features:
+            raise ValueError(
+                f"Some rows have {self.n_features} features, and others {other.n_features}."
+            )
+        target = merged(self.target, other.target)
+        a, b = (_spread(survey, target) for survey in (self, other))
+        assert self.dtype is not None and other.dtype is not None
+        return Survey(
+            n_rows=self.n_rows + other.n_rows,
+            positive_rows=self.positive_rows + other.positive_rows,
+            weight_sums=self.weight_sums + other.weight_sums,
+            class_counts=a[0] + b[0],
+            class_positive=a[1] + b[1],
+            class_weights=a[2] + b[2],
+            target=target,
+            n_features=self.n_features,
+            dtype=np.promote_types(self.dtype, other.dtype),
+            sparse=self.sparse or other.sparse,
+            weighted=self.weighted or other.weighted,
+            weight_range=(
+                min(self.weight_range[0], other.weight_range[0]),
+                max(self.weight_range[1], other.weight_range[1]),
+            ),
+            magnitude=max(self.magnitude, other.magnitude),
+            sample=_thinned(self.sample + other.sample),
+            statistics=[
+                mine if theirs is None else theirs if mine is None else mine + theirs
+                for mine, theirs in zip(self.statistics, other.statistics, strict=True)
+            ],
+        )
+
+
+def _spread(survey: Survey, target: Target) -> list[NDArray[Any]]:
+    """Columns of a survey's classes among those of a target."""
+    assert survey.target is not None
+    at, _ = among(survey.target.classes, target.classes)
+    spread = []
+    for values in (survey.class_counts, survey.class_positive, survey.class_weights):
+        out = np.zeros((len(values), len(target.classes)), values.dtype)
+        out[:, at] = values
+        spread.append(out)
+    return spread
+
+
+def _thinned(sample: list[NDArray[Any]]) -> list[NDArray[Any]]:
+    rows = sum(map(len, sample))
+    if rows <= SAMPLE_ROWS:
+        return sample
+    return [np.concatenate(sample)[:: -(-rows // SAMPLE_ROWS)]]
+
+
+class SurveyReduction:
+    """Rows with `FoundLabels` to a `Survey`.
+
+    Parameters
+    ----------
+    n_groups : int, default=1
+    options : StatisticsOptions, default=None
+        How to form statistics; None forms none.
+    """
+
+    shares_blocks = True
+    block_rows = 8 * BLOCK_ROWS  # parts of them go to the kernels
+
+    def __init__(self, n_groups: int = 1, options: StatisticsOptions | None = None) -> None:
+        self.n_groups = n_groups
+        self.options = options
+
+    def zero(self, n_threads: int) -> _Surveyor:
+        """Accumulator of no rows."""
+        start: Callable[[], StatisticsBuilder | None] = lambda: None  # noqa: E731
+        if self.options is not None:
+            options = self.options
+            start = lambda: StatisticsBuilder(options, n_threads)  # noqa: E731
+        return _Surveyor(self._empty(), [start() for _ in range(self.n_groups)])
+
+    def add(self, total: _Surveyor, block: Block) -> None:
+        """Add a block of rows."""
+        target, X = _found(block), block.X
+        g, k, labels, m = block.group, len(target.classes), block.labels, X.shape[0]
+        facts = self._empty(target)
+        weights = np.ones(m) if block.weights is None else block.weights
+        each = weights if labels.indptr is None else np.repeat(weights, np.diff(labels.indptr))
+        facts.n_rows[g], facts.positive_rows[g] = m, np.count_nonzero(weights)
+        facts.weight_sums[g] = weights.sum()
+        facts.class_counts[g] = np.bincount(labels.codes, minlength=k)
+        facts.class_positive[g] = np.bincount(labels.codes[each > 0.0], minlength=k)
+        facts.class_weights[g] = np.bincount(labels.codes, each, minlength=k)
+        facts.n_features, facts.dtype = X.shape[1], X.dtype
+        facts.sparse, facts.weighted = not isinstance(X, np.ndarray), block.weights is not None
+        facts.weight_range = weight_range(weights)
+        if X.dtype.kind in "bui" and X.dtype.itemsize > 2:
+            facts.magnitude = max(int(X.max()), -int(X.min()))
+        if not facts.sparse and not total.facts.sample:
+            facts.sample = [_sample(X, WORKER_SAMPLE_ROWS)]
+        total.facts = total.facts + facts
+        discovery = total.discoveries[g]
+        if discovery is not None and X.shape[1] <= LARGEST_SYSTEM:
+            discovery.add(block)
+
+    def finish(self, total: _Surveyor) -> Survey:
+        """The facts, and the statistics."""
+        total.facts.statistics = [
+            None if discovery is None else discovery.close() for discovery in total.discoveries
+        ]
+        return total.facts
+
+    def _empty(self, target: Target | None = None) -> Survey:
+        G, k = self.n_groups, 0 if target is None else len(target.classes)
+        integers, floats = np.zeros(G, np.int64), np.zeros(G)
+        by_class = np.zeros((G, k), np.int64)
+        return Survey(
+            integers, integers.copy(), floats, by_class, by_class.copy(), np.zeros((G, k)),
+            target, 0, None, False, False, (1.0, 1.0), 0, [], [None] * G,
+        )  # fmt: skip
+
+
+@dataclass
+class _Surveyor:
+    """Accumulator of `SurveyReduction`."""
+
+    facts: Survey
+    discoveries: Sequence[StatisticsBuilder | None]
