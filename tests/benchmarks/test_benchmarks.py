@@ -49,6 +49,7 @@ def test_a_group_is_measured_rendered_and_drawn(name, tmp_path, monkeypatch):
         assert row["name"] in text
         assert row.get("ours") or row.get("note") or {"series", "curves", "split"} & set(row), row
     draw(results, tmp_path)
+    draw_overview(results, GROUPS, tmp_path)
     shown = re.findall(r"\(figures/([^)]+)\)", text)
     assert sorted(shown) == sorted(file.name for file in tmp_path.iterdir())
 
