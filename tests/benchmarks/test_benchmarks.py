@@ -13,7 +13,7 @@ sys.path.append(str(ROOT))  # the benchmarks are not installed
 
 from benchmarks import images, measure, page, scale, study  # noqa: E402
 from benchmarks.__main__ import PAGE, RESULTS, find_groups  # noqa: E402
-from benchmarks.figures import draw  # noqa: E402
+from benchmarks.figures import draw, draw_overview  # noqa: E402
 
 GROUPS = find_groups()
 # Those of other engines, and scikit-learn's searches of minutes, are left to `make bench-quick`.
