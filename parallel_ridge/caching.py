@@ -135,7 +135,7 @@ def _opened(entry: Any) -> Any:
         if _digest(content) != digest:
             return None
         value = pickle.loads(content)
-    except Exception:  # whatever else may lie there
+    except Exception:  # anything else may be stored there
         return None
     return value if isinstance(value, SufficientStatistics | GroupValues) else None
 

@@ -123,7 +123,7 @@ def _exceeds(n_threads: int) -> bool:
     return any(pool["num_threads"] > n_threads for pool in _blas().info())
 
 
-# Features up to which a decomposition, a Cholesky's some 10 ms, has one thread.
+# Up to this many features a decomposition (a Cholesky takes about 10 ms) runs on one thread.
 FEATURES_ONE_THREAD = 1000
 
 
@@ -131,6 +131,6 @@ def blas_of_solve(n_features: int) -> AbstractContextManager[None]:
     """Holds BLAS to one thread where a decomposition gains less by more than it costs.
 
     BLAS's threads and OpenMP's know nothing of each other, and each wait for their next work busily,
-    for some 20 ms. After a solve of a few ms they would take the cores of the next fold.
+    for about 20 ms. After a solve of a few ms they would take the cores of the next pass.
     """
     return blas_threads(1) if n_features <= FEATURES_ONE_THREAD else nullcontext()

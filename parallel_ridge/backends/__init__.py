@@ -133,7 +133,7 @@ def _find(backend: str | Backend, n_jobs: int | None, rows: Any) -> Backend:
         if isinstance(backend, Backend):
             return backend
         raise TypeError(
-            "backend must be a name or have the methods reduce, map, gather, source and solve_threads; "
+            "backend must be a name or an instance of a subclass of parallel_ridge.backends.Backend; "
             f"got {backend!r}."
         )
     name = (_reader_of(rows) or "openmp") if backend == "auto" else backend

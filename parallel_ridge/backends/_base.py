@@ -89,7 +89,7 @@ _call: ContextVar[str] = ContextVar("call", default="")
 
 @contextmanager
 def public_call(name: str) -> Iterator[None]:
-    """Name the public call that is made, for processes to compare; an inner one is part of the outer."""
+    """Name the current public call, for processes to compare; an inner call is part of the outer."""
     token = None if _call.get() else _call.set(name)
     try:
         yield
@@ -110,25 +110,25 @@ def named_call(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def current_call() -> str:
-    """The public call that is being made in this thread; empty if there is none."""
+    """Name of the public call in progress in this thread, or an empty string."""
     return _call.get()
 
 
 @runtime_checkable
 class Backend(Protocol):
-    """Where a fold runs.
+    """Where passes over the rows run.
 
-    `fold` is data parallelism, `map` is model parallelism, and `gather` is how processes agree;
-    `source` is where rows come in, `predict` and `score` where answers go out. A backend that one process
-    drives and that reads arrays inherits all but the first two.
+    `reduce` is data parallelism, `map` is model parallelism, and `gather` is how processes agree.
+    `source` takes rows in; `predict` and `score` give answers out. A backend that one process drives
+    and that reads arrays inherits all but `reduce`, `map` and `solve_threads`.
 
     Rows may live in several processes, each of which makes the same calls with its own rows. Then
-    all calls of the verbs are collective, and every one gives all callers the same answer, or
-    raises the same error in all. Whatever decides what is called next must therefore come from the
-    verbs, and not from a process's own rows.
+    every call of a verb is collective: it gives all callers the same answer, or raises the same error
+    in all of them. Whatever decides the next call must therefore come from the verbs, and not from a
+    process's own rows.
 
-    A backend holds configuration only, so that it can be copied and pickled; whatever is live
-    (communicators, sessions, thread pools) is found when a verb is called.
+    A backend holds configuration only, so that it can be copied and pickled. It looks up live objects
+    (communicators, sessions, thread pools) when a verb is called.
 
     Attributes
     ----------
@@ -139,7 +139,7 @@ class Backend(Protocol):
     reads: ClassVar[str | None] = None
 
     def reduce(self, reduction: Reduction[Any, V], source: Source) -> V:
-        """Fold `reduction` over every block of `source`.
+        """Run `reduction` over every block of `source`.
 
         Parameters
         ----------
@@ -153,20 +153,20 @@ class Backend(Protocol):
         """
 
     def map(self, function: Callable[[T], S], items: Iterable[T]) -> list[S]:
-        """Call `function` on independent items, spread over the workers; results in order.
+        """Call `function` on independent items, spread over the workers; return results in order.
 
         Each item is processed exactly once, even a single one.
         """
 
     def gather(self, function: Callable[[], T]) -> list[T]:
-        """Call `function` in every process that has rows of its own; results in order of rank.
+        """Call `function` in every process that has rows of its own; return results in order of rank.
 
-        The same list on every caller. If it raises in any process, each raises that error.
+        Every caller gets the same list. If the function raises in any process, all raise that error.
         """
         return [function()]
 
     def source(self, request: Request) -> tuple[Source, Target]:
-        """Rows as the user gave them, as a source; and the classes of all rows."""
+        """Turn rows as the user gave them into a source; return it and the classes of all rows."""
         return as_source(
             request.X,
             request.y,
@@ -195,7 +195,7 @@ class Backend(Protocol):
         return getattr(model, f"_{method}")(X)
 
     def score(self, model: Any, X: Any, y: Any, sample_weight: Any) -> float:
-        """Accuracy of a fitted estimator on the rows of all processes; NaN of no weight."""
+        """Accuracy of a fitted estimator on the rows of all processes; NaN if they have no weight."""
         parts = self.gather(lambda: model._count_right(X, y, sample_weight))
         right, total = (sum(numbers) for numbers in zip(*parts, strict=True))
         return float(right / total) if total else float("nan")

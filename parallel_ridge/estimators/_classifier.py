@@ -59,7 +59,7 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
     solver : {"auto", "cholesky", "eigen", "svd", "dual", "cg"}, default="auto"
         - ``"cholesky"`` and ``"eigen"`` factorise the d x d system of the sufficient statistics.
         - ``"dual"`` the n x n system of the rows, for fewer rows than features.
-        - ``"svd"`` never squares the condition number; it needs a QR of the rows, some ten times
+        - ``"svd"`` never squares the condition number; it needs a QR of the rows, about ten times
           the work.
         - ``"cg"`` iterates, a pass over the rows each time, and needs no such matrix.
         - ``"auto"`` takes ``"dual"`` where n < d, else ``"cholesky"``; ``"cg"`` where both exceed
@@ -278,7 +278,7 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
         ----------
         statistics : SufficientStatistics
             From :func:`sufficient_statistics` or another estimator's ``statistics_``, or
-            sums and differences of such; left unchanged.
+            sums and differences of them; left unchanged.
 
         Returns
         -------

@@ -153,7 +153,7 @@ class PenaltySearch:
             return PathDecisions(coefs.astype(self.dtype), intercepts.astype(self.dtype))
 
         def fold(some: Sequence[int], make: Make) -> list[Any]:
-            # Many penalties take some 20 ms a path to be combined from few.
+            # Interpolating many penalties takes about 20 ms per path.
             threads = OpenMPBackend(self.backend.solve_threads())
             reductions = threads.map(lambda path: make(decisions_of(path, some)), paths)
             scored, tested = paths[0].scored, splits.tested

@@ -34,7 +34,7 @@ def pack(value: Any) -> list[NDArray[Any]] | None:
     """The contiguous arrays of numbers that a value is, if values add by adding these.
 
     Arrays have these, and so have values with the methods ``pack`` and ``unpack``, and groups of
-    such. The value is used up: its memory may be that of the arrays. None for values that add in
+    these. The value is used up: its memory may be that of the arrays. None for values that add in
     another way.
     """
     if isinstance(value, np.ndarray):

@@ -59,7 +59,7 @@ class PathDecisions(Decisions):
         self.shape = intercepts.shape
         p, t, d = coefs.shape
         self.combination: NDArray[Any] | None = None
-        # Only to float32 do some tens of penalties come down to few.
+        # Only in float32 do dozens of penalties reduce to a few.
         if p >= MANY_PENALTIES and coefs.dtype == np.float32 and coefs.any():
             few, combination = _interpolation(coefs.reshape(p, t * d))
             if len(few) * (d + p) < p * d:

@@ -33,7 +33,7 @@ class Moments:
 
     @property
     def variances(self) -> NDArray[np.float64]:
-        """Sums of squares about the means; zero where they may be nothing but rounding."""
+        """Sums of squares about the means; zero where they may be rounding only."""
         centred = self.square_sums - self.feature_sums * (self.feature_sums / self.weight_sum)
         rounding = ROUNDING["float64"] * self.square_sums
         centred[centred <= CONSTANT * rounding] = 0.0

@@ -329,7 +329,7 @@ def _known_variances(
     means: NDArray[np.float64],
     statistics: SufficientStatistics,
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Variances, zero where they may be nothing but rounding; and where that may yet hide some.
+    """Variances, zero where they may be rounding only; and the columns where that may hide some.
 
     Values that are all within a few roundings of their mean are those of a constant.
     """

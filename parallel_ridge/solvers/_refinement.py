@@ -58,7 +58,7 @@ def refine(
     while True:
         (step,) = mapping(factor.solve, [residual(coef)])
         coef = coef + step
-        # Against the longest, since a target may be nothing but rounding.
+        # Relative to the longest, since one target may be rounding only.
         length = np.linalg.norm(coef, axis=1).max()
         size = float(np.linalg.norm(step, axis=1).max() / length) if length > 0.0 else 0.0
         if size <= accuracy:

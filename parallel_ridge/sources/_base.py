@@ -48,12 +48,11 @@ class Block:
 
 
 class Source(Protocol):
-    """Rows that a backend can fold.
+    """Rows that a backend can read.
 
-    What a source tells is of *all* rows, wherever they live; what it gives, blocks, are rows of this
-    process. Where rows live in several processes, all of them must ask alike: a fact is gathered
-    when it is asked for.
-
+    The facts of a source are those of *all* rows, wherever they live; its blocks are rows of this
+    process. Where rows live in several processes, all of them must ask for the same facts in the same
+    order, because a fact is gathered when it is asked for.
     """
 
     @property
@@ -74,11 +73,11 @@ class Source(Protocol):
 
     @property
     def fold_sizes(self) -> Sequence[int]:
-        """Rows of each fold that the backend has made of rows that are not collectable; else none."""
+        """Sizes of the folds that the backend made of rows that are not collectable; else empty."""
 
     @property
     def columns(self) -> tuple[str, ...] | None:
-        """Names of the columns of features, of a table."""
+        """Names of the feature columns of a table."""
 
     @property
     def n_rows(self) -> int:
@@ -93,7 +92,7 @@ class Source(Protocol):
         """Where this process's rows stand among all."""
 
     def blocks(self, n_rows: int) -> Iterator[Block]:
-        """Blocks of ``n_rows`` of this process's rows, the last (of each group) perhaps fewer."""
+        """Blocks of ``n_rows`` of this process's rows; the last one of each group may be shorter."""
 
     def sample(self, n_rows: int) -> Any:
         """At most ``n_rows`` rows, spread evenly over the source: an array or CSR."""
@@ -114,7 +113,7 @@ class Source(Protocol):
         """Largest absolute value of integer rows."""
 
     def stored(self) -> int:
-        """Values that the rows hold: of sparse rows those that are stored."""
+        """Number of values in the rows; for sparse rows, of those that are stored."""
 
     def reweighted(self, table: NDArray[np.float64] | None) -> Self:
         """The rows with their weights times those of their classes (see `Labels.weights`)."""
@@ -128,14 +127,14 @@ class Source(Protocol):
         Parameters
         ----------
         group : ndarray of int
-            A number for each of this process's rows (what it is, is the source's own affair:
-            whoever makes the source makes the groups).
+            A number for each of this process's rows; its form is up to whoever makes the source and
+            the groups.
         table : sequence of int
-            Which groups those numbers mean.
+            The group that each number stands for.
         """
 
     def with_others_weightless(self) -> Self:
-        """All rows that some were taken of, once each; those not taken with weight zero."""
+        """All rows once each, of which some were taken; those not taken have weight zero."""
 
     def with_rows(self, X: NDArray[Any]) -> Self:
         """The same labels and weights, with other features of all rows."""

@@ -280,7 +280,7 @@ class SparkBackend(Backend):
         return request.X, read_rdd(0 if cv is None else int(cv))
 
     def predict(self, model: Any, method: str, X: Any, column: str) -> Any:
-        """A DataFrame with one more column, or an RDD of arrays; arrays as ever."""
+        """A DataFrame with one more column, or an RDD of arrays; for arrays, an array."""
         if not is_spark(X):
             return super().predict(model, method, X, column)
         check_session(session_of(X))
@@ -328,7 +328,7 @@ def _cross_validation_folds(request: Request, features: tuple[str, ...]) -> tupl
             raise ValueError(
                 f"groups={request.groups!r} has no use beside the folds of the column {request.cv!r}."
             )
-        # As strings, which are told apart in executors as here, whatever they are of.
+        # As strings, which compare alike in executors and here, whatever the type.
         fold = column(request.cv).cast("string")
         with clear_errors():
             rows = request.X.select(column(request.cv), fold).distinct().collect()

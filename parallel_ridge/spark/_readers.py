@@ -168,7 +168,7 @@ class BatchReader(Reader):
     features : tuple of str
         One column that holds whole rows, or one for each feature.
     label, weight : str, default=None
-        Columns of labels and of weights, where there are such.
+        Label and weight columns, if any.
     """
 
     features: tuple[str, ...] = ()

@@ -203,7 +203,7 @@ def tree_of_frames(
     """The results of a DataFrame's partitions, merged in rounds of these many tasks.
 
     What `RDD.treeAggregate` does, by DataFrames, so that results travel as Arrow: through an RDD a
-    task takes some 40 ms more (two sockets that wait for each other), and its result two more copies.
+    task takes about 40 ms more (two sockets that wait for each other), and its result two more copies.
     """
     from pyspark.sql import functions as F
 
