@@ -7,16 +7,20 @@ A ridge classifier is a fold over rows followed by a small solve::
     rows live    are folded and merged     algebra         -> weights   scikit-learn sees
 """
 
+from importlib import import_module
 from importlib.metadata import version as _version
+from typing import TYPE_CHECKING, Any
 
 from parallel_ridge.backends import OpenMPBackend, get_backend, register_backend
 from parallel_ridge.estimators import ParallelRidgeClassifier, ParallelRidgeClassifierCV
 from parallel_ridge.exceptions import BackendUnavailable, IllConditionedWarning
 from parallel_ridge.folding import sufficient_statistics
-from parallel_ridge.mpi import MPIBackend
-from parallel_ridge.spark import SparkBackend
 from parallel_ridge.statistics import SufficientStatistics
 from parallel_ridge.versions import show_versions
+
+if TYPE_CHECKING:
+    from parallel_ridge.mpi import MPIBackend
+    from parallel_ridge.spark import SparkBackend
 
 __version__ = _version("parallel-ridge")
 
@@ -34,3 +38,11 @@ __all__ = [
     "show_versions",
     "sufficient_statistics",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Engines are imported when they are asked for.
+    rooms = {"MPIBackend": "parallel_ridge.mpi", "SparkBackend": "parallel_ridge.spark"}
+    if name in rooms:
+        return getattr(import_module(rooms[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -196,7 +196,7 @@ def _solve_system(
     spectrum = system.spectrum(overwrite=True)
     if spectrum.condition(alpha) > system.limit(alpha):
         raise IllConditioned(spectrum.condition(alpha), system.lost(alpha))
-    return spectrum.weights([alpha])[0], None
+    return spectrum.solutions([alpha])[0], None
 
 
 def _refine(job: Job, factor: CholeskyFactor, solution: Solution) -> Solution:

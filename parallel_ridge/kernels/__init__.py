@@ -1,6 +1,7 @@
 """Kernels: pure functions on one block of rows, or on one triangle, in C and Cython.
 
-``fold_kind.h`` is the algorithm, ``fold_level.c`` the element types, compiled once for each CPU level;
-``fold_csr.c`` the same for sparse rows; ``_fold.pyx`` the doorway. ``PARALLEL_RIDGE_CPU`` forces a level.
-``_triangle.pyx`` has what is done to the triangles that come out.
+``fold_kind.h`` holds the algorithm; ``fold_level.c`` adds the element types and is compiled once
+per CPU level. ``fold_csr.c`` does the same for sparse rows; ``_fold.pyx`` is the Python interface.
+``PARALLEL_RIDGE_CPU`` forces a level. ``_triangle.pyx`` works on the triangles that come out, and
+``_lapack.pyx`` factorises them without the GIL.
 """

@@ -1,7 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
-"""The doorway to the C kernels: typed views in, the GIL released around each call.
+"""Python interface to the C kernels: takes typed views, and releases the GIL around each call.
 
-Shapes and bounds are checked here, so that no call of these functions reads or writes memory of others.
+These functions check shapes and bounds, so no call reads or writes outside its arrays.
 """
 
 import os
@@ -28,7 +28,7 @@ ctypedef fused value:
 
 
 def levels():
-    """Names of the levels this processor has, best first."""
+    """Names of the CPU levels that this processor supports, best first."""
     cdef const fold_level *const *level = fold_levels()
     names = []
     while level[0] != NULL:
@@ -38,12 +38,16 @@ def levels():
 
 
 cdef const fold_level *_level() except NULL:
-    """The level PARALLEL_RIDGE_CPU names, or the best one; read at each call so that tests can run them all."""
+    """The level that PARALLEL_RIDGE_CPU names, or the best one.
+
+    The variable is read at each call, so that tests can run every level.
+    """
     names = levels()
     name = os.environ.get("PARALLEL_RIDGE_CPU") or names[0]
     if name not in names:
         raise ValueError(
-            f"PARALLEL_RIDGE_CPU={name!r} names no CPU level of this machine; choose one of {names}, or unset it."
+            f"PARALLEL_RIDGE_CPU={name!r} is not a CPU level of this machine; "
+            f"choose one of {names}, or unset it."
         )
     return fold_levels()[<Py_ssize_t> names.index(name)]
 
@@ -54,7 +58,7 @@ def level():
 
 
 def max_threads():
-    """Threads that OpenMP would use here: its own setting, 1 inside a parallel region or without OpenMP."""
+    """Threads that OpenMP would use: its setting; 1 in a parallel region or without OpenMP."""
     return fold_max_threads()
 
 
@@ -76,11 +80,12 @@ cdef int _set_lanes(
     cdef total[:, ::1] gram
     if not 1 <= len(grams) <= MAX_LANES or class_sums.shape[0] < len(grams) or class_sums.shape[1] < 1:
         raise ValueError(
-            f"{len(grams)} Gram matrices and class sums of {class_sums.shape[0]} lanes and {class_sums.shape[1]} "
-            f"classes; expected 1 to {MAX_LANES}, and as many lanes at least."
+            f"Got {len(grams)} Gram matrices, and class sums of {class_sums.shape[0]} lanes and "
+            f"{class_sums.shape[1]} classes; expected 1 to {MAX_LANES} matrices, at least as many "
+            "lanes, and at least one class."
         )
     if class_sums.shape[2] != n_columns:
-        raise ValueError(f"class_sums are of {class_sums.shape[2]} columns; expected {n_columns}.")
+        raise ValueError(f"class_sums has {class_sums.shape[2]} columns; expected {n_columns}.")
     totals.n_lanes = <int> len(grams)
     totals.n_classes = class_sums.shape[1]
     totals.class_sums = <void *> &class_sums[0, 0, 0]
@@ -100,17 +105,17 @@ cdef int _check_rows(
     const int64_t[::1] label_ptr,
     int n_threads,
 ) except -1:
-    """Weights and labels for each row, and labels that are classes."""
+    """Check that every row has a weight and labels, and that labels are classes."""
     cdef Py_ssize_t i, n_labels = labels.shape[0]
     cdef int32_t low = 0, high = 0
     cdef bint ordered = True
     if n_threads < 1:
         raise ValueError(f"n_threads must be positive; got {n_threads}.")
     if weights is not None and weights.shape[0] != n_rows:
-        raise ValueError(f"{weights.shape[0]} weights of {n_rows} rows.")
+        raise ValueError(f"Got {weights.shape[0]} weights for {n_rows} rows.")
     if label_ptr is None:
         if n_labels != n_rows:
-            raise ValueError(f"{n_labels} labels of {n_rows} rows.")
+            raise ValueError(f"Got {n_labels} labels for {n_rows} rows.")
     else:
         if label_ptr.shape[0] != n_rows + 1 or label_ptr[0] != 0 or label_ptr[n_rows] != n_labels:
             raise ValueError(f"label_ptr does not divide {n_labels} labels among {n_rows} rows.")
@@ -124,13 +129,13 @@ cdef int _check_rows(
             low = min(low, labels[i])
             high = max(high, labels[i])
     if low < 0 or high >= n_classes:
-        raise ValueError(f"Labels are from {low} to {high}; expected 0 to {n_classes - 1}.")
+        raise ValueError(f"Labels range from {low} to {high}; expected 0 to {n_classes - 1}.")
 
 
 cdef int _check_csr(
     const index[::1] indptr, const index[::1] indices, Py_ssize_t n_values, Py_ssize_t n_columns
 ) except -1:
-    """Column indices that exist and ascend within each row."""
+    """Check that column indices exist and ascend within each row."""
     cdef Py_ssize_t i, n_rows = indptr.shape[0] - 1, bad = -1
     cdef index j, before
     if n_rows < 0 or indptr[0] != 0 or indptr[n_rows] != n_values or indices.shape[0] != n_values:
@@ -158,12 +163,12 @@ cdef fold_kind _kind_of(dtype, exact):
 
 
 def piece_rows(dtype, exact, n_columns):
-    """Rows that `fold_dense` works on at a time: give each lane that many or more."""
+    """Rows that `fold_dense` works on at a time: give each lane at least this many."""
     return _level().piece_rows[<int> _kind_of(dtype, exact)] * LONGER(n_columns)
 
 
 def workspace_bytes(dtype, exact, n_columns, n_lanes, n_threads):
-    """Bytes that `fold_dense` needs."""
+    """Bytes of workspace that `fold_dense` needs."""
     return fold_workspace(_level(), _kind_of(dtype, exact), n_columns, n_lanes, n_threads)
 
 
@@ -178,9 +183,10 @@ def fold_dense(
     uint8_t[::1] workspace,
     int n_threads,
 ):
-    """Add the rows of X, less `shift`, to `grams`, one (d, d) a lane, and to `class_sums` (lanes, k, d).
+    """Add the rows of X, minus `shift`, to `grams` and `class_sums`.
 
-    Rows of X have unit column stride; `shift`, `weights` and `label_ptr` may be None.
+    There is one (d, d) Gram matrix per lane; `class_sums` has shape (lanes, k, d). Rows of X must
+    have unit column stride; `shift`, `weights` and `label_ptr` may be None.
     """
     cdef fold_rows rows
     cdef fold_totals totals
@@ -191,12 +197,14 @@ def fold_dense(
     if X.shape[0] == 0 or X.shape[1] == 0:
         return  # &X[0, 0] would not exist
     if X.strides[1] != sizeof(row) or X.strides[0] % <Py_ssize_t> sizeof(row):
-        raise ValueError("Rows must have unit column stride, and whole numbers of elements between them.")
+        raise ValueError("Rows must have unit column stride and a row stride of whole elements.")
     if shift is not None and shift.shape[0] != X.shape[1]:
-        raise ValueError(f"shift is of {shift.shape[0]} columns; expected {X.shape[1]}.")
+        raise ValueError(f"shift has {shift.shape[0]} columns; expected {X.shape[1]}.")
     need = fold_workspace(level, kind, X.shape[1], totals.n_lanes, n_threads)
     if workspace.shape[0] < need or <size_t> &workspace[0] % 64:
-        raise ValueError(f"workspace must be {need} bytes, aligned to 64; got {workspace.shape[0]}.")
+        raise ValueError(
+            f"workspace must have {need} bytes, aligned to 64; got {workspace.shape[0]}."
+        )
     rows.rows = <const void *> &X[0, 0]
     rows.stride = X.strides[0] // <Py_ssize_t> sizeof(row)
     rows.n_rows = X.shape[0]
@@ -221,7 +229,11 @@ def fold_csr(
     double[:, :, ::1] class_sums,
     int n_threads,
 ):
-    """Add CSR rows to `grams`, one (d, d) a lane, and to `class_sums` (lanes, k, d); indices ascend within a row."""
+    """Add CSR rows to `grams` and `class_sums`.
+
+    There is one (d, d) Gram matrix per lane; `class_sums` has shape (lanes, k, d). Indices must
+    ascend within each row.
+    """
     cdef fold_totals totals
     cdef Py_ssize_t n_rows = indptr.shape[0] - 1
     cdef const double *weight = NULL if weights is None else &weights[0]

@@ -20,17 +20,3 @@ def scale(
     out: NDArray[np.float64],
     norm: NDArray[np.float64],
 ) -> None: ...
-def eigenvectors(matrix: NDArray[np.float64], values: NDArray[np.float64]) -> int: ...
-def tridiagonal(
-    matrix: NDArray[np.float64],
-    diagonal: NDArray[np.float64],
-    beside: NDArray[np.float64],
-    factors: NDArray[np.float64],
-) -> None: ...
-def rotate(
-    rotation: NDArray[np.float64],
-    factors: NDArray[np.float64],
-    columns: NDArray[np.float64],
-    back: bool,
-) -> None: ...
-def cholesky(matrix: NDArray[np.float64], panel: int) -> int: ...

@@ -1,11 +1,12 @@
-/* Weighted sums of rows and of their outer products, one superblock of rows per call.
+/* Weighted sums of rows and of their outer products, one block of rows per call.
  *
- * A *chunk* is a fixed number of consecutive rows; *lanes* share them out evenly, and every lane has totals of its own.
- * A *stripe* is STRIPE columns, a *tile* a pair of stripes.  A *piece*, some of a lane's chunks, is packed, stripe by
- * stripe, and then multiplied, tile by tile.  A lane is the work of one thread where threads have as many lanes each:
- * then no thread reads what another has written, which would come slowly from cores that share no cache.  Other numbers
- * of threads share out the stripes and the tiles of all lanes.  Each number of the totals is written in the
- * order of the rows in either case, so the result does not depend on the number of threads.
+ * A *chunk* is a fixed number of consecutive rows; the chunks are divided evenly among *lanes*, and
+ * every lane has its own totals.  A *stripe* is STRIPE columns, a *tile* a pair of stripes.  A
+ * *piece* is some of a lane's chunks: it is packed, stripe by stripe, and then multiplied, tile by
+ * tile.  If all threads get the same number of lanes, each lane is the work of one thread: then no
+ * thread reads what another has written, which is slow between cores that share no cache.
+ * Otherwise the threads share the stripes and the tiles of all lanes.  In either case each number
+ * of the totals is updated in row order, so the result does not depend on the number of threads.
  */
 #ifndef PARALLEL_RIDGE_FOLD_H
 #define PARALLEL_RIDGE_FOLD_H
@@ -14,16 +15,16 @@
 #include <stdint.h>
 
 #define STRIPE 96    /* a multiple of every panel width below and of QUAD */
-#define QUAD 4       /* columns that meet a whole panel in one micro-tile */
+#define QUAD 4       /* columns that one micro-tile multiplies with a whole panel */
 #define MAX_LANES 16
 
-/* Whether each lane is the work of one thread. */
+/* Whether one thread does all the work of a lane. */
 #define OWNED(n_lanes, n_threads) ((n_lanes) % (n_threads) == 0)
 
-/* Where the Gram matrix does not stay in a cache, pieces are longer: a tile goes there at the end of each. */
+/* Pieces are longer if the Gram matrix does not fit in a cache: each piece updates it once. */
 #define LONGER(n_columns) ((n_columns) < 1536 ? 1 : 4)
 
-/* What is multiplied, and what the totals are. */
+/* Types of the rows that are multiplied, and of the totals. */
 enum fold_kind {
     FOLD_F32,     /* float rows, double totals */
     FOLD_F64,     /* double rows, double totals */
@@ -46,7 +47,7 @@ struct fold_rows {
 struct fold_totals {
     int n_lanes;
     ptrdiff_t n_classes;
-    void *gram[MAX_LANES]; /* of each lane: (n_columns, n_columns), upper triangle */
+    void *gram[MAX_LANES]; /* one per lane: (n_columns, n_columns), upper triangle */
     void *class_sums;      /* (n_lanes, n_classes, n_columns) */
 };
 
@@ -55,14 +56,14 @@ typedef void fold_function(const struct fold_rows *, const struct fold_totals *,
 struct fold_level {
     const char *name;
     fold_function *fold[FOLD_KINDS];
-    int piece_rows[FOLD_KINDS];      /* times LONGER: packed at a time */
-    size_t stripe_bytes[FOLD_KINDS]; /* a piece's stripe after packing */
+    int piece_rows[FOLD_KINDS];      /* rows packed at a time, before the factor LONGER */
+    size_t stripe_bytes[FOLD_KINDS]; /* bytes of one packed stripe of a piece */
 };
 
 /* Bytes of workspace; 64-byte aligned. */
 size_t fold_workspace(const struct fold_level *, enum fold_kind, ptrdiff_t n_columns, int n_lanes, int n_threads);
 
-/* The levels of this processor, best first; ends with NULL.  The last one is always "portable". */
+/* The levels that this processor supports, best first, then NULL.  "portable" is always last. */
 const struct fold_level *const *fold_levels(void);
 
 /* Rows in CSR form.  INDEX and VALUE vary; totals are double. */
@@ -75,7 +76,7 @@ DECLARE_FOLD_CSR(fold_csr_32_f64, int32_t, double);
 DECLARE_FOLD_CSR(fold_csr_64_f32, int64_t, float);
 DECLARE_FOLD_CSR(fold_csr_64_f64, int64_t, double);
 
-int fold_max_threads(void); /* 1 where the build has no OpenMP */
+int fold_max_threads(void); /* 1 in a build without OpenMP */
 int fold_has_openmp(void);
 
 #endif

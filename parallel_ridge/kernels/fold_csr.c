@@ -1,9 +1,9 @@
-/* Sums and outer products of CSR rows.  A row of the Gram matrix is written by one item alone, in the order of the
- * data's rows, so the result does not depend on the number of threads. */
+/* Sums and outer products of CSR rows.  Only one item writes a given row of the Gram matrix, in the
+ * order of the data's rows, so the result does not depend on the number of threads. */
 #include "fold.h"
 
-#define MAX_STRIPES 16  /* each stripe finds its first entry in every row: few of them, or the search would cost most */
-#define MIN_STRIPE 48   /* columns: that many rows of a Gram of a thousand columns stay in a core's own cache */
+#define MAX_STRIPES 16  /* each stripe searches every row for its first entry: keep them few */
+#define MIN_STRIPE 48   /* columns: as many rows of a 1,000-column Gram matrix fit a core's cache */
 
 /* Indices ascend within a row, without repeats. */
 #define DEFINE_FOLD_CSR(NAME, INDEX, VALUE)                                                                            \

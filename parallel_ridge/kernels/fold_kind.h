@@ -1,25 +1,28 @@
-/* One kind of fold at one CPU level: fold_level.c includes this file once a kind, with these defined.
+/* One kind of fold at one CPU level: fold_level.c includes this file once per kind, with these
+ * defined:
  *
  *   NAME          of the kind
  *   IN, PACKED    element types of the rows, and of the packed panels
  *   PRODUCT       element type of a sum of products in a register;  TOTAL: of the totals
- *   VECTORS       vectors a panel is wide
- *   CHUNK         rows a chunk, at least 64 of what PRODUCT sums over
+ *   VECTORS       width of a panel in vectors
+ *   CHUNK         rows per chunk: at least 64 times the rows that PRODUCT sums over
  *   PIECE         chunks that are packed before they are multiplied
  *
- * and, where the instruction set has better than PRODUCT = PRODUCT + PACKED * PACKED:
+ * and, if the instruction set has something better than PRODUCT = PRODUCT + PACKED * PACKED:
  *
  *   MULTIPLY(s, a, b)  s + a . b on vectors, summing over the elements of PACKED that fill one PRODUCT
  *
- * Where MULTIPLY cannot take both operands as they are, panels hold elements less OFFSET, and quads lie apart as they are:
+ * If MULTIPLY cannot take both operands unchanged, panels hold elements minus OFFSET, and quads are
+ * stored separately, unchanged:
  *
- *   INTERLEAVE(rows, panel, quads, step)  packs a group of rows into the panel and into quads that are step bytes apart
- *   COLUMN_SUMS(s, a)  s + the sums of a quad's columns, for which products are made up OFFSET times
+ *   INTERLEAVE(rows, panel, quads, step)  packs a group of rows into the panel, and into quads
+ *                      that are step bytes apart
+ *   COLUMN_SUMS(s, a)  s + the sums of a quad's columns; OFFSET times these corrects the products
  *
- * TILE is the element type of a tile, PRODUCT where a sum over a piece fits in it, or else TOTAL.
+ * TILE is the element type of a tile: PRODUCT if a sum over a piece fits in it, otherwise TOTAL.
  */
 #ifndef MULTIPLY
-#define MULTIPLY(s, a, b) ((s) + (a) * (b)) /* contracted to a fused multiply-add where the level has one */
+#define MULTIPLY(s, a, b) ((s) + (a) * (b)) /* a fused multiply-add if the level has one */
 #endif
 
 #ifndef TILE
@@ -29,10 +32,10 @@
 #define JOIN_(a, b, c) a##_##b##_##c
 #define JOIN(a, b, c) JOIN_(a, b, c)
 #define KIND(name) JOIN(name, NAME, LEVEL)
-#define GROUP ((int)(sizeof(PRODUCT) / sizeof(PACKED))) /* rows packed side by side, that MULTIPLY sums over */
+#define GROUP ((int)(sizeof(PRODUCT) / sizeof(PACKED))) /* rows packed side by side */
 #define GROUPS (CHUNK / GROUP)
 #define LANES (VECTOR_BYTES / (int)sizeof(PRODUCT))
-#define PANEL (VECTORS * LANES) /* columns a panel */
+#define PANEL (VECTORS * LANES) /* columns per panel */
 #define PANEL_ROW_BYTES (VECTORS * VECTOR_BYTES)
 #ifdef OFFSET
 #define QUAD_STEP QUAD_BYTES
@@ -47,9 +50,10 @@
 
 typedef PRODUCT KIND(vector) __attribute__((vector_size(VECTOR_BYTES), may_alias));
 
-/* A chunk's stripe: panels of packed columns, and a bit for each row group in which any of a quad's four columns is not
- * zero.  A group is multiplied only where both the quad and the panel have their bit: images, counts and rectified
- * features are mostly zeros, in runs.  On MNIST 17 % (single rows), 28 % (pairs), 40 % (fours) of the work is left. */
+/* One stripe of a chunk: panels of packed columns, and one bit per row group that is set if any of
+ * a quad's four columns is nonzero there.  A group is multiplied only if both the quad and the
+ * panel have the bit set: images, counts and rectified features are mostly zeros, in runs.  On
+ * MNIST 17 % (single rows), 28 % (pairs) or 40 % (groups of four) of the work remains. */
 struct KIND(stripe) {
     char panels[STRIPE / PANEL][GROUPS][PANEL_ROW_BYTES];
 #ifdef OFFSET
@@ -59,7 +63,7 @@ struct KIND(stripe) {
     uint64_t panel_masks[STRIPE / PANEL][GROUPS / 64];
 } __attribute__((aligned(64)));
 
-/* The first group of a quad; the next is QUAD_STEP bytes on. */
+/* The first group of a quad; the next one follows QUAD_STEP bytes later. */
 static inline const char *KIND(quad)(const struct KIND(stripe) *stripe, int q)
 {
 #ifdef OFFSET
@@ -109,12 +113,12 @@ static inline __attribute__((always_inline)) void KIND(pack)(const struct fold_r
         for (int g = 0; g < GROUP; g++) {
             const ptrdiff_t i = begin + (ptrdiff_t)r * GROUP + g;
             IN *row = rows[g];
-            if (i >= end) { /* an absent row is a row of zeros */
+            if (i >= end) { /* rows past the end count as zeros */
                 memset(row, 0, sizeof rows[g]);
                 continue;
             }
             const IN *x = (const IN *)job->rows + i * job->stride + first;
-            const char *ahead = (const char *)(x + AHEAD * job->stride); /* next rows are a row's stride away */
+            const char *ahead = (const char *)(x + AHEAD * job->stride); /* AHEAD rows on */
             for (int j = 0; j < width * (int)sizeof(IN); j += 64)
                 __builtin_prefetch(ahead + j);
             __builtin_prefetch(ahead + width * (int)sizeof(IN) - 1);
@@ -163,7 +167,8 @@ static inline KIND(vector) KIND(broadcast)(const char *p)
     return value - (KIND(vector)){0};
 }
 
-/* tile[r][:] += quad column r times `vectors` vectors of panel columns, over the row groups in both masks. */
+/* tile[r][:] += quad column r times `vectors` vectors of panel columns, over the row groups in both
+ * masks. */
 static inline __attribute__((always_inline)) void KIND(micro)(const int vectors, const char *quad,
                                                               const uint64_t *quad_mask, const char *panel,
                                                               const uint64_t *panel_mask, TILE *tile)
@@ -190,7 +195,7 @@ static inline __attribute__((always_inline)) void KIND(micro)(const int vectors,
     } while (0)
     for (int w = 0; w < GROUPS / 64; w++) {
         uint64_t mask = quad_mask[w] & panel_mask[w];
-        if (mask == UINT64_MAX) /* dense rows: no bits to find */
+        if (mask == UINT64_MAX) /* dense rows: no need to search for bits */
             for (int group = w * 64; group < w * 64 + 64; group++)
                 STEP(group);
         else
@@ -212,15 +217,16 @@ static inline __attribute__((always_inline)) void KIND(micro)(const int vectors,
     }
 }
 
-/* Add the products of a chunk's two stripes to their tile.  Where the tile goes to `totals` next, d to a row, these are
- * fetched meanwhile: of many columns they come from far away, in short pieces that no processor foresees. */
+/* Add the products of two stripes of a chunk to their tile.  If the tile goes to `totals` next
+ * (rows of d numbers), prefetch these meanwhile: with many columns they come from far away, in
+ * short pieces that no processor predicts. */
 static void KIND(multiply)(const struct KIND(stripe) *left, int n_left, const struct KIND(stripe) *right, int n_right,
                            TILE *tile, const TOTAL *totals, ptrdiff_t d)
 {
     for (int p = 0; p * PANEL < n_right; p++) {
         const int end = n_right - p * PANEL < PANEL ? (n_right - p * PANEL + LANES - 1) / LANES : VECTORS;
         for (int q = 0; q * QUAD < n_left; q++) {
-            int start = 0; /* of the diagonal tile only columns from the quad's own on are needed */
+            int start = 0; /* the diagonal tile needs only columns from the quad's own on */
             if (left == right) {
                 start = (q * QUAD - p * PANEL) / LANES;
                 start = start < 0 ? 0 : start;
@@ -251,8 +257,8 @@ static void KIND(multiply)(const struct KIND(stripe) *left, int n_left, const st
     }
 }
 
-/* The tiles of the upper triangle in bands of BAND stripes from the top, each from left to right: tiles that follow each
- * other, in whatever thread, share their packed rows while those are in a cache. */
+/* Order the tiles of the upper triangle in bands of BAND stripes from the top, each band from left
+ * to right: consecutive tiles, in whatever thread, share packed rows while those are in a cache. */
 static void KIND(place)(ptrdiff_t item, ptrdiff_t n_stripes, ptrdiff_t *left, ptrdiff_t *right)
 {
     for (ptrdiff_t top = 0; top < n_stripes; top += BAND)
@@ -274,7 +280,7 @@ static void KIND(pack_stripe)(const struct fold_rows *job, const struct fold_tot
     const ptrdiff_t d = job->n_columns, first = s * STRIPE;
     const ptrdiff_t begin = c * CHUNK, end = begin + CHUNK < job->n_rows ? begin + CHUNK : job->n_rows;
     TOTAL *sums = (TOTAL *)totals->class_sums + lane * totals->n_classes * d;
-    if (d - first >= STRIPE) /* nearly always: loops of constant length */
+    if (d - first >= STRIPE) /* the usual case: loops of constant length */
         KIND(pack)(job, begin, end, first, STRIPE, sums, stripe);
     else
         KIND(pack)(job, begin, end, first, (int)(d - first), sums, stripe);

@@ -1,5 +1,6 @@
-/* Every kind of fold at one CPU level.  The build compiles this file once a level, with that level's instruction set
- * switched on and LEVEL set to its name; nothing else in the package is compiled with those switches. */
+/* Every kind of fold at one CPU level.  The build compiles this file once per level, with that
+ * level's instruction set enabled and LEVEL set to its name; nothing else in the package is
+ * compiled with those flags. */
 #include <math.h>
 #include <string.h>
 #ifdef _OPENMP
@@ -11,8 +12,8 @@
 
 #include "fold.h"
 
-/* The widest vectors, and as many of them a panel as fill the registers: QUAD x VECTORS sums, one row of the panel, one
- * broadcast, and for integers without a fused instruction one product. */
+/* The widest vectors, and as many per panel as fill the registers: QUAD x VECTORS sums, one row of
+ * the panel, one broadcast, and one product for integers without a fused instruction. */
 #if defined(__AVX512BW__)
 #define VECTOR_BYTES 64
 #define FLOAT_VECTORS 6
@@ -27,8 +28,8 @@
 #define INTEGER_VECTORS 2
 #endif
 
-/* float rows: sums in float over one piece only, chunk by chunk, double totals. A chunk's panel, 12 KiB of AVX2 vectors, and the
- * quads' panel beside it stay in the first-level cache. */
+/* float rows: float sums over one piece only, chunk by chunk; double totals.  A chunk's panel (12
+ * KiB of AVX2 vectors) and the panel of the quads stay in the L1 cache together. */
 #define NAME f32
 #define IN float
 #define PACKED float
@@ -95,8 +96,8 @@ static inline void interleave_bytes(const void *rows, char *panel, char *quads, 
 #define IN uint8_t
 #define TOTAL int64_t
 #if defined(__AVX512VNNI__)
-/* Four rows a group.  The instruction multiplies unsigned by signed bytes: quads hold x, panels x - 128, and 128 times the
- * quads' column sums make up for it. */
+/* Four rows per group.  The instruction multiplies unsigned by signed bytes: quads hold x, panels
+ * hold x - 128, and adding 128 times the quads' column sums corrects the products. */
 #define PACKED uint8_t
 #define PRODUCT int32_t
 #define VECTORS INTEGER_VECTORS
@@ -109,7 +110,7 @@ static inline void interleave_bytes(const void *rows, char *panel, char *quads, 
 #define COLUMN_SUMS(s, a)                                                                                              \
     ((__typeof__(s))_mm_dpbusd_epi32((__m128i)(s), _mm_loadu_si128((const __m128i *)(a)), _mm_set1_epi8(1)))
 #elif defined(PAIRS)
-/* Two rows a group, as 16-bit integers: at most 130,050 a step. */
+/* Two rows per group, as 16-bit integers: at most 130,050 per step. */
 #define PACKED int16_t
 #define PRODUCT int32_t
 #define VECTORS INTEGER_VECTORS
@@ -131,7 +132,7 @@ static inline void interleave_bytes(const void *rows, char *panel, char *quads, 
 #define IN int8_t
 #define TOTAL int64_t
 #if defined(__AVX512VNNI__)
-/* As above, with the signed operand in the quads: the panels hold x + 128. */
+/* As above, but the signed operand is in the quads: panels hold x + 128. */
 #define PACKED uint8_t
 #define PRODUCT int32_t
 #define VECTORS INTEGER_VECTORS

@@ -1,7 +1,7 @@
-"""What can be folded over blocks of rows, each as a zero, a step and a finish.
+"""Reductions over blocks of rows, each defined by a zero, a step and a finish.
 
-A backend runs any of these without knowing which: it makes a zero for each worker, adds blocks to
-it, finishes it to a value, and adds the values of all workers.
+A backend runs any reduction without knowing which it is: it makes a zero for each worker, adds
+blocks to it, finishes it to a value, and adds the values of all workers.
 """
 
 from parallel_ridge.reductions._accumulators import PartialSums

@@ -1,4 +1,4 @@
-"""Memory in which threads add up Gram matrices."""
+"""Memory in which threads accumulate Gram matrices."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LARGE_PAGE = 2**21  # bytes
 
 @dataclass
 class PartialSums:
-    """Accumulator of `StatisticsReduction`: a few independent totals, which threads share out."""
+    """Accumulator of `StatisticsReduction`: a few independent totals, divided among threads."""
 
     grams: list[NDArray[Any]]
     class_sums: NDArray[Any]
@@ -38,7 +38,7 @@ def sum_lanes(lanes: NDArray[Any]) -> NDArray[Any]:
 
 
 def sum_triangles(grams: list[NDArray[Any]]) -> NDArray[Any]:
-    """Sum of upper triangles, pairwise; in place, and the list is used up."""
+    """Sum of upper triangles, pairwise and in place; the list is consumed."""
 
     def add(gram: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
         _triangle.add(gram, other)
@@ -48,13 +48,13 @@ def sum_triangles(grams: list[NDArray[Any]]) -> NDArray[Any]:
 
 
 def zeros(shape: tuple[int, ...], dtype: np.dtype[Any] | type) -> NDArray[Any]:
-    """Zeros that take memory where they are first written, by the thread that does, in large pages."""
+    """Zeros in large pages, allocated at the first write and close to the thread that writes."""
     n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
     if n_bytes < LARGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
         return np.zeros(shape, dtype)
     whole_pages = -(-n_bytes // LARGE_PAGE) * LARGE_PAGE
     memory = mmap.mmap(-1, whole_pages, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    with suppress(OSError):  # a kernel without them
+    with suppress(OSError):  # the operating system may lack them
         memory.madvise(mmap.MADV_HUGEPAGE)
     return np.frombuffer(memory, dtype, math.prod(shape)).reshape(shape)
 

@@ -1,4 +1,4 @@
-"""The contract of a reduction, its values, and groups of rows."""
+"""The reduction protocol, its values, and groups of rows."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from parallel_ridge.statistics import SufficientStatistics
 
 
 class Value(Protocol):
-    """What a worker's fold gives: values of disjoint rows add.
+    """Result of a worker's fold; values of disjoint sets of rows add.
 
-    All can be pickled. Those that add number by number can also be packed: see `pack`.
+    All values can be pickled. Values that add elementwise can also be packed: see `pack`.
     """
 
     def __add__(self, other: Self, /) -> Self:
@@ -25,16 +25,16 @@ class Value(Protocol):
 
 A = TypeVar("A")
 V = TypeVar("V", bound=Value, covariant=True)
-# Rows of a block: enough to amortise its call (tens of microseconds), and not more than about a second
-# of work for two cores with AVX-512, so that Ctrl-C is heard.
+# Rows per block: enough to amortise its call (tens of microseconds), and at most about a second of
+# work for two cores with AVX-512, so that Ctrl-C takes effect.
 BLOCK_ROWS = 2048
 
 
 def pack(value: Any) -> list[NDArray[Any]] | None:
-    """The contiguous arrays of numbers that a value is, if values add by adding these.
+    """The contiguous arrays of numbers in a value, if values add by adding these.
 
-    Arrays have these, and so have values with the methods ``pack`` and ``unpack``, and groups of
-    these. The value is used up: its memory may be that of the arrays. None for values that add in
+    Arrays can be packed, and so can values with the methods ``pack`` and ``unpack`` and groups of
+    these. The value is consumed: the arrays may share its memory. None for values that add in
     another way.
     """
     if isinstance(value, np.ndarray):
@@ -49,7 +49,7 @@ def pack(value: Any) -> list[NDArray[Any]] | None:
 
 
 def unpack(value: Any, arrays: list[NDArray[Any]]) -> Any:
-    """A value like the one that was packed, with other numbers; takes the arrays from the list."""
+    """A value like the packed one with other numbers; removes its arrays from the list."""
     if isinstance(value, np.ndarray):
         return arrays.pop(0).reshape(value.shape)
     if isinstance(value, GroupValues):
@@ -65,8 +65,9 @@ class Reduction(Protocol, Generic[A, V]):
     block_rows : int
         Rows per block.
     shares_blocks : bool
-        Whether threads share the work of a block, as the kernels' and LAPACK's do, and all blocks
-        an accumulator. If not, blocks are spread over threads, and their values added in order.
+        Whether threads share the work on each block, as in the kernels and LAPACK, and all blocks
+        share an accumulator. If not, blocks are spread over threads, and their values are added in
+        order.
     """
 
     block_rows: int
@@ -81,18 +82,18 @@ class Reduction(Protocol, Generic[A, V]):
         Raises
         ------
         ValueError
-            If the block holds NaN or infinity; the message names row and column.
+            If the block holds NaN or infinity; the message names the row and the column.
         """
 
     def finish(self, total: A) -> V:
-        """Value of the rows added so far; the accumulator is used up."""
+        """Value of the rows added so far; the accumulator is consumed."""
 
 
 class GroupValues(list[Any]):
-    """Value of `GroupedReduction`: the values of the groups, which add one by one.
+    """Value of `GroupedReduction`: one value per group, added group by group.
 
-    None stands for a group without rows until `complete`: blocks, which hold rows of one group, have
-    light values however many groups there are.
+    None stands for a group without rows until `complete` is called. A block holds rows of one group
+    only, so its value stays small however many groups there are.
     """
 
     def __add__(self, other: GroupValues) -> GroupValues:  # type: ignore[override]
@@ -112,14 +113,14 @@ class GroupTotals:
 
 
 class GroupedReduction:
-    """Rows in groups to a value for each group.
+    """Reduce rows in groups to one value per group.
 
-    One accumulator is open at a time: a source best gives its rows group by group.
+    Only one accumulator is open at a time, so a source should yield its rows group by group.
 
     Parameters
     ----------
     reductions : sequence of Reduction
-        For each group; alike in all but their parameters.
+        One per group; they may differ only in their parameters.
     """
 
     def __init__(self, reductions: Sequence[Reduction[Any, Any]]) -> None:
@@ -140,7 +141,7 @@ class GroupedReduction:
         self.reductions[block.group].add(total.total, block)
 
     def finish(self, total: GroupTotals) -> GroupValues:
-        """Values of all groups: None for those without rows."""
+        """Values of all groups; None for groups without rows."""
         self._close(total)
         return GroupValues(total.values.get(group) for group in range(len(self.reductions)))
 
@@ -153,7 +154,7 @@ class GroupedReduction:
 
 
 def complete(reduction: Reduction[Any, Any], value: Any) -> Any:
-    """The value of a whole fold, with values for groups without rows too."""
+    """The value of a whole fold, including values for groups without rows."""
     if not isinstance(reduction, GroupedReduction):
         return value
     return GroupValues(
@@ -163,26 +164,26 @@ def complete(reduction: Reduction[Any, Any], value: Any) -> Any:
 
 
 def largest(value: Any) -> list[int]:
-    """Bound of the exact sums in a value, or in each of a group's: 0 where there are none."""
+    """Bound on the exact sums in a value, or in each value of a group; 0 if there are none."""
     if isinstance(value, GroupValues):
         return [bound for one in value for bound in largest(one)]
     return [value.largest() if isinstance(value, SufficientStatistics) else 0]
 
 
 def in_floats(value: Any, which: Sequence[bool]) -> Any:
-    """A value, or each of a group's, with exact sums as float64 where told."""
+    """A value, or each value of a group, with exact sums as float64 if ``which`` says so."""
     if isinstance(value, GroupValues):
         return GroupValues(in_floats(one, [too]) for one, too in zip(value, which, strict=True))
     return value.to_float() if which[0] else value
 
 
 def coefficient_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Floating dtype of coefficients fitted to rows of ``dtype``: float32 for float16 and float32."""
+    """Floating dtype of coefficients for rows of ``dtype``: float32 for float16 and float32."""
     return np.dtype(np.float32 if dtype.kind == "f" and dtype.itemsize <= 4 else np.float64)
 
 
 def raise_not_finite(block: Block) -> None:
-    """Raise the error for a block that holds NaN or infinity, with its first row and column."""
+    """Raise the error for a block with NaN or infinity, naming their first row and column."""
     if isinstance(block.X, np.ndarray):
         rows, columns = np.nonzero(~np.isfinite(block.X))
     else:
@@ -192,7 +193,7 @@ def raise_not_finite(block: Block) -> None:
     if not len(rows):
         raise ValueError(
             f"Sums over rows {block.position(0)} to {block.position(block.X.shape[0] - 1)} of X "
-            "overflow: its values are too large, or their weights. Scale them."
+            "overflow: its values or their weights are too large. Scale them."
         )
     row, column = int(rows[0]), int(columns[0])
     kind = "NaN" if np.isnan(block.X[row, column]) else "infinity"
@@ -204,10 +205,10 @@ def raise_not_finite(block: Block) -> None:
 
 
 def check_range(squares: NDArray[np.float64], what: str = "Column") -> None:
-    """Raise if sums of squares overflow; the message names the first column."""
+    """Raise if sums of squares overflow; the message names the first column (or `what`)."""
     bad = np.flatnonzero(~np.isfinite(squares))
     if len(bad):
         raise ValueError(
-            f"{what} {bad[0]} of X has values too large, with its weights, for sums of squares in "
-            "float64: scale X, or the weights."
+            f"{what} {bad[0]} of X has values (times weights) too large for sums of squares in "
+            "float64: scale X or the weights."
         )

@@ -32,7 +32,7 @@ class Decisions(ABC):
         """Values of shape (m, *shape)."""
 
     def classes(self, block: Block) -> NDArray[np.intp]:
-        """Codes of the classes that rows are predicted as, shape (m, penalties)."""
+        """Codes of the predicted classes, shape (m, penalties)."""
         return _classes(self(block))
 
 
@@ -43,15 +43,15 @@ def _classes(values: NDArray[Any]) -> NDArray[np.intp]:
 
 
 class PathDecisions(Decisions):
-    """Decision values of rows that weights have not seen.
+    """Decision values of rows that the coefficients were not fitted to.
 
-    Coefficients vary smoothly with the penalty: in float32 those of many penalties are combinations of a
-    few, to rounding, and so are their decision values.
+    Coefficients vary smoothly with the penalty. In float32, those of many penalties are
+    combinations of a few, up to rounding, and so are their decision values.
 
     Parameters
     ----------
     coefs : ndarray of shape (p, t, d)
-        Weights for p penalties and t targets.
+        Coefficients for p penalties and t targets.
     intercepts : ndarray of shape (p, t)
     """
 
@@ -82,7 +82,7 @@ class PathDecisions(Decisions):
 
 
 def _interpolation(rows: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """A few of the rows, not all zero, and the combinations of them that all are, to rounding.
+    """A few of the rows, not all zero, and their combinations that give all rows, up to rounding.
 
     References
     ----------

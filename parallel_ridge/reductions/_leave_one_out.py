@@ -1,4 +1,4 @@
-"""Decision values of each row by the weights of all others, in closed form."""
+"""Decision values of each row from a fit to all the others, in closed form."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from parallel_ridge.sources import Block, shifted
 
 @dataclass(frozen=True)
 class Leverages:
-    """Diagonals, in the principal axes, that give leverages and decision values; (p, m) each.
+    """Diagonals in the principal axes that give leverages and decision values; shape (p, m) each.
 
     Attributes
     ----------
     fitted : ndarray
-        One over sum of squares and penalty.
+        One over the sum of squares plus the penalty.
     left_out : ndarray, or None
-        Where the rows can be interpolated (as many axes as rows): what fits leave of each axis, so
-        that nothing is lost where the leverage is close to 1.
+        If the rows can be interpolated (as many axes as rows): what fits leave of each axis, so
+        that no digits are lost where the leverage is close to 1.
     rounding : float
-        Estimated error of a leverage that is formed in float32.
+        Estimated error of a leverage formed in float32.
     """
 
     fitted: NDArray[np.float64]
@@ -35,10 +35,11 @@ class Leverages:
 
 
 class LeaveOneOutDecisions(Decisions):
-    """Decision value of each row by the weights of all the others, in closed form.
+    """Decision value of each row from a fit to all the others, in closed form.
 
-    With leverage ``h = w (a^T D a + 1 / W)``, where ``a`` are the row's coordinates in the principal
-    axes and ``D`` is diagonal, the error of a row left out is its error divided by ``1 - h``.
+    With leverage ``h = w (a^T D a + 1 / W)``, where ``a`` are the row's coordinates in the
+    principal axes and ``D`` is diagonal, the error of a left-out row is its fitted error divided by
+    ``1 - h``.
 
     Parameters
     ----------
@@ -55,15 +56,15 @@ class LeaveOneOutDecisions(Decisions):
     mean_leverage : float
         ``1 / W``, or 0 without an intercept.
     dtype : dtype
-        To compute values in: float32 for float32 rows, but for those with leverages close to 1.
+        Dtype of the computation: float32 for float32 rows, except rows with leverages close to 1.
     full : ndarray of shape (d,), bool, default=False
         See `NormalProductReduction`.
 
     Notes
     -----
-    Leverages are most of the work unless penalties are many, and an error of a small one hardly counts
-    in ``1 - h``. So they are formed in float32 for float64 values too, where they are small and lose
-    little by it.
+    Leverages are most of the work unless there are many penalties, and an error in a small leverage
+    hardly affects ``1 - h``. They are therefore formed in float32 even for float64 values if they
+    are small and lose little by it.
 
     References
     ----------
@@ -121,7 +122,7 @@ class LeaveOneOutDecisions(Decisions):
                 double = np.dtype(np.float64)
                 values[close], _ = self._left_out(rows[close], weights, y[close], double, double)
         if self.diagonals.left_out is not None and block.weights is not None:
-            # Rows without weight take no part in the interpolation.
+            # Rows with zero weight take no part in the interpolation.
             none = block.weights == 0.0
             if none.any():
                 values[none] = self._fitted(rows[none], self.dtype)
@@ -135,7 +136,7 @@ class LeaveOneOutDecisions(Decisions):
         dtype: np.dtype[Any],
         leverage_dtype: np.dtype[Any],
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Values, and one less the leverages, shape (m, p)."""
+        """Values, and one minus the leverages, shape (m, p)."""
         a = self.coordinates(rows, leverage_dtype)
         diagonal = self.diagonals.left_out
         if diagonal is None:
@@ -151,23 +152,23 @@ class LeaveOneOutDecisions(Decisions):
         if weights is not None:
             part *= weights[:, None]
         if diagonal is None:
-            # A row that alone decides its own value has leverage 1, less or more by rounding.
+            # A row that alone determines its own value has leverage 1, up to rounding.
             left = np.maximum(1.0 - part, np.finfo(np.float64).eps)
         else:
             left = np.where(part > 0.0, part, 1.0)
         return y[:, None] - errors / left[:, :, None], left
 
     def _fitted(self, rows: Any, dtype: np.dtype[Any]) -> NDArray[np.float64]:
-        """Values by the weights of all rows."""
+        """Values from the fit to all rows."""
         values = self.fitted(rows, dtype).reshape(-1, *self.shape).astype(np.float64, copy=False)
         return values + self.target_means
 
 
 class _CentredProduct:
-    """Centred rows times a matrix, in any of some precisions.
+    """Centred rows times a matrix, in one of several precisions.
 
-    Dense rows come centred, so that those far from zero keep their digits in float32; sparse ones are
-    centred by what they lack in the product.
+    Dense rows arrive centred, so those far from zero keep their digits in float32. For sparse rows,
+    the product is corrected instead.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Rows to moments, and to the products that iterative solves need."""
+"""Reductions of rows to moments, and to the products that iterative solvers need."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from parallel_ridge.reductions._rows import shifted_rows
 from parallel_ridge.sources import Block, shifted
 
 V = TypeVar("V", bound=Value, covariant=True)
-# Rows per float64 tile in NormalProductReduction, capped by PRODUCT_VALUES so that a tile fits in L2;
-# OpenBLAS is about twice as fast on tiles this short.
+# Rows per float64 tile in NormalProductReduction, capped by PRODUCT_VALUES so that a tile fits in
+# L2; OpenBLAS is about twice as fast on tiles this short.
 PRODUCT_ROWS = 64
 PRODUCT_VALUES = 2**17
 
@@ -33,7 +33,7 @@ class Moments:
 
     @property
     def variances(self) -> NDArray[np.float64]:
-        """Sums of squares about the means; zero where they may be rounding only."""
+        """Sums of squares about the means; zero where they may be pure rounding error."""
         centred = self.square_sums - self.feature_sums * (self.feature_sums / self.weight_sum)
         rounding = ROUNDING["float64"] * self.square_sums
         centred[centred <= CONSTANT * rounding] = 0.0
@@ -51,7 +51,7 @@ class Moments:
         )
 
     def pack(self, overwrite: bool = False) -> list[NDArray[Any]]:
-        """The numbers, by dtype."""
+        """The numbers, in one array per dtype."""
         floats = (
             [self.weight_sum],
             self.class_weights,
@@ -72,7 +72,7 @@ class Moments:
 
 
 class MomentsReduction:
-    """Rows to `Moments` about a shift: what iterative solves need to centre and scale.
+    """Reduce rows to `Moments` about a shift, which iterative solvers need to centre and scale.
 
     Parameters
     ----------
@@ -113,22 +113,22 @@ class MomentsReduction:
 
 
 class NormalProductReduction:
-    """Rows to ``Z^T W (Z V)`` with ``Z = (X - mean) / scale``: one step of an iterative solve.
+    """Reduce rows to ``Z^T W (Z V)``, ``Z = (X - mean) / scale``: one step of an iterative solver.
 
     Parameters
     ----------
     V : ndarray of shape (d, t)
     mean, scale : ndarray of shape (d,)
-        Sparse rows are not centred but corrected for it, except in `full` columns.
+        Sparse rows are centred only in `full` columns; elsewhere, the product is corrected.
     full : ndarray of shape (d,), bool, default=None
-        Columns that sparse rows store nearly all values of, far from zero: see `choose_shift`.
+        Columns far from zero in which sparse rows store nearly all values: see `choose_shift`.
     centred : bool, default=True
-        Whether dense rows are centred. float64 rows whose means are not far from zero need not be,
-        nor copied.
+        Whether dense rows are centred. float64 rows whose means are not far from zero need neither
+        centring nor a copy.
     target_means : ndarray of shape (t,), default=None
-        If given, the value is that of the residuals, ``Z^T W (Y - target_means - Z V)``.
+        If given, the value is the product with residuals, ``Z^T W (Y - target_means - Z V)``.
     offset : ndarray of shape (d,), default=None
-        What the mean lacks of the true one, since it is rounded: it is taken out of the product.
+        True mean minus ``mean``, which is rounded; the product is corrected for it.
     n_classes : int
     targets : slice
         The classes that are targets.
@@ -160,7 +160,7 @@ class NormalProductReduction:
         self.targets = targets
 
     def zero(self, n_threads: int) -> NDArray[np.float64]:
-        """Product of no rows; below, sums of the products of centred, uncentred and sparse rows."""
+        """Product of no rows, above three sums: those of centred, uncentred and sparse rows."""
         return np.zeros((len(self.V) + 3, self.V.shape[1]))
 
     def add(self, total: NDArray[np.float64], block: Block) -> None:

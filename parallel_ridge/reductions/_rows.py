@@ -1,4 +1,4 @@
-"""Rows to the R factor of a QR, and rows kept as they are."""
+"""Reductions of rows to the R factor of a QR, and to the rows themselves."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def dense_rows(block: Block) -> NDArray[np.float64]:
 
 @dataclass
 class RFactor:
-    """Value of `QRReduction`: an upper trapezoidal factor; factors add by a QR of both.
+    """Value of `QRReduction`: an upper trapezoidal factor; a QR of two factors adds them.
 
     Attributes
     ----------
     R : ndarray of shape (r, 1 + d + k), r <= p, float64
-        Factor of the first p columns, and the others in the same rows.
+        Factor of the first p columns, and the same rows of the other columns.
     p : int
     """
 
@@ -42,10 +42,10 @@ class RFactor:
 
 
 class QRReduction:
-    """Rows to the R factor of ``sqrt(w) [1, X - shift, Y]``, whose condition number is not squared.
+    """Reduce rows to the R factor of ``sqrt(w) [1, X - shift, Y]``; its condition is not squared.
 
-    With the column of ones in front, the rows of R below the first pose the centred least-squares
-    problem; without an intercept it stands behind X, as one more target.
+    With the column of ones in front, the rows of R below the first define the centred least-squares
+    problem. Without an intercept, the column of ones follows X, as one more target.
 
     Parameters
     ----------
@@ -59,14 +59,14 @@ class QRReduction:
     LU factorizations, doi:10.1137/080731992.
     """
 
-    shares_blocks = False  # threads do little for one factorisation
+    shares_blocks = False  # threads hardly speed up a single factorisation
 
     def __init__(self, n_classes: int, shift: NDArray[np.float64], fit_intercept: bool) -> None:
         self.n_classes = n_classes
         self.shift = shift
         self.fit_intercept = fit_intercept
         d = len(shift)
-        self.block_rows = max(1024, min(4 * d, d + 4096))  # a block well outweighs the factor
+        self.block_rows = max(1024, min(4 * d, d + 4096))  # so that a block outweighs the factor
 
     def zero(self, n_threads: int) -> RFactor:
         """Factor of no rows."""
@@ -74,7 +74,7 @@ class QRReduction:
         return RFactor(np.zeros((0, len(self.shift) + 1 + self.n_classes)), p)
 
     def add(self, total: RFactor, block: Block) -> None:
-        """Add a block of rows: the factor of the old factor on top of them."""
+        """Add a block of rows: factorise the old factor stacked on top of them."""
         r, d = len(total.R), len(self.shift)
         stack = np.empty((r + block.X.shape[0], d + 1 + self.n_classes), order="F")
         stack[:r] = total.R
@@ -97,22 +97,23 @@ class QRReduction:
 
 
 def _sorted(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rows in descending order of size, so that a QR rounds each relative to its own.
+    """Rows in descending order of size, so that a QR rounds each row relative to its own size.
 
-    Cox and Higham (1998), Stability of Householder QR factorization for weighted least squares problems.
+    Cox and Higham (1998), Stability of Householder QR factorization for weighted least squares
+    problems.
     """
     order = np.argsort(-np.abs(rows).max(axis=1), kind="stable")
     return np.asfortranarray(rows[order])
 
 
 def _factor(rows: NDArray[np.float64], p: int) -> NDArray[np.float64]:
-    """R factor of the first p columns; rows in Fortran order are used up."""
+    """R factor of the first p columns; rows in Fortran order are overwritten."""
     (R,) = scipy.linalg.qr(rows, mode="r", overwrite_a=True, check_finite=False)
     return R[: min(p, len(R))].copy()
 
 
 class RowsReduction:
-    """Rows to rows: where n < d they are smaller than their Gram matrix, and the dual needs them."""
+    """Keep rows as they are: for n < d they are smaller than a Gram matrix; the dual needs them."""
 
     block_rows = 512
     shares_blocks = True
@@ -134,7 +135,7 @@ class RowsReduction:
 
 
 def shifted_rows(block: Block, shift: NDArray[np.float64]) -> Any:
-    """Rows of a block in float64, less the shift; checked to be finite."""
+    """Rows of a block in float64, minus the shift; checked to be finite."""
     if isinstance(block.X, np.ndarray):
         return dense_rows(block) - shift
     if not np.isfinite(block.X.data).all():

@@ -1,4 +1,4 @@
-"""Rows to what scores are made from: counts, squared errors, decision values."""
+"""Reductions of rows to what scores are made from: counts, squared errors, decision values."""
 
 from __future__ import annotations
 
@@ -12,22 +12,24 @@ from numpy.typing import NDArray
 from parallel_ridge.reductions._decisions import Decisions
 from parallel_ridge.sources import Block, Labels
 
-# Rows whose decision values for all penalties are formed at a time, and values: a thread's cache.
+# At most this many rows, and DECISION_VALUES decision values for all penalties, per block, so that
+# they stay in a thread's cache.
 DECISION_ROWS = 512
-# Cells of a table of confusion counts that stays in a core's cache.
+# Cells of the largest table of confusion counts that stays in a core's cache.
 CONFUSION_TABLE = 2**15
 DECISION_VALUES = 2**18
 
 
 class AccuracyReduction:
-    """Rows to how many are predicted right, for each penalty.
+    """Reduce rows to the number of correct predictions for each penalty.
 
-    The value has shape (p + 1,): rows, or their weight, of right predictions, and last of all.
+    The value has shape (p + 1,): the number or weight of the rows predicted correctly for each
+    penalty, followed by that of all rows.
 
     Parameters
     ----------
     decisions : Decisions
-        Of single-label targets.
+        Decision values for single-label targets.
     weighted : bool
         Whether to count by the rows' weights.
     """
@@ -60,7 +62,7 @@ class AccuracyReduction:
 
 @dataclass
 class Confusion:
-    """Value of `ConfusionReduction`: the cells of its table that are not zero.
+    """Value of `ConfusionReduction`: the nonzero cells of its table.
 
     Attributes
     ----------
@@ -87,14 +89,14 @@ class Confusion:
     def of(
         shape: tuple[int, int, int], cells: NDArray[np.int64], counts: NDArray[Any]
     ) -> Confusion:
-        """Counts of cells that may come more than once."""
+        """Sum the counts of cells that may occur more than once."""
         found, where = np.unique(cells, return_inverse=True)
         sums = np.zeros(len(found), counts.dtype)
         np.add.at(sums, where, counts)
         return Confusion(shape, found, sums)
 
     def of_penalty(self, j: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[Any]]:
-        """True and predicted classes that met for a penalty, and how often."""
+        """True and predicted classes that occur together for a penalty, and their counts."""
         size = self.shape[1] * self.shape[2]
         some = slice(*np.searchsorted(self.cells, [j * size, (j + 1) * size]))
         true, predicted = np.divmod(self.cells[some] - j * size, self.shape[2])
@@ -102,15 +104,15 @@ class Confusion:
 
 
 class ConfusionReduction:
-    """Rows to confusion counts: how often each class was predicted as each, for each penalty.
+    """Reduce rows to confusion counts: how often each class was predicted as each, per penalty.
 
-    The counts are int64, or float64 sums of weights if rows have weights. Many classes meet in few of
-    their pairs: a block's own pairs are kept, and not a table.
+    The counts are int64, or float64 sums of weights if rows have weights. With many classes few
+    pairs of them occur, so the pairs of each block are kept rather than a table.
 
     Parameters
     ----------
     decisions : Decisions
-        Of single-label targets.
+        Decision values for single-label targets.
     n_classes : int
     weighted : bool
         Whether to count by the rows' weights.
@@ -152,11 +154,11 @@ class ConfusionReduction:
 
 
 class SquaredErrorReduction:
-    """Rows to weighted squared errors of their decision values, for each penalty.
+    """Reduce rows to weighted squared errors of their decision values, for each penalty.
 
-    The value has shape (p + 1, t + 1). A row for each penalty: sums of ``w e^2`` for each target, and
-    last the sum of squares of ``w e^2`` averaged over the targets. The last row: sums of ``w y`` for
-    each target, and last the sum of ``w``.
+    The value has shape (p + 1, t + 1). The row of a penalty holds the sums of ``w e^2`` for each
+    target, followed by the sum of squares of ``w e^2`` averaged over the targets. The last row
+    holds the sums of ``w y`` for each target, followed by the sum of ``w``.
 
     Parameters
     ----------
@@ -187,7 +189,7 @@ class SquaredErrorReduction:
         if block.weights is not None:
             errors *= weights[:, None, None]
         total[:-1, :-1] += errors.sum(axis=0)
-        with np.errstate(over="ignore"):  # of weights beyond 1e150; there is no deviation then
+        with np.errstate(over="ignore"):  # weights beyond 1e150 leave no deviation
             total[:-1, -1] += (errors.mean(axis=2) ** 2).sum(axis=0)
         total[-1, :-1] += weights @ y
         total[-1, -1] += weights.sum()
@@ -199,7 +201,7 @@ class SquaredErrorReduction:
 
 @dataclass
 class HeldOut:
-    """Rows without their features: all that a score is made from.
+    """Rows without their features: all that a score needs.
 
     Attributes
     ----------
@@ -226,7 +228,7 @@ class HeldOut:
 
 
 class DecisionReduction:
-    """Rows to their decision values: a list of `HeldOut`, in row order."""
+    """Reduce rows to their decision values: a list of `HeldOut`, in row order."""
 
     shares_blocks = False
 

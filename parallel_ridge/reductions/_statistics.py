@@ -1,4 +1,4 @@
-"""Rows to sufficient statistics."""
+"""Reduction of rows to sufficient statistics."""
 
 from __future__ import annotations
 
@@ -35,36 +35,37 @@ from parallel_ridge.sources import Block, Labels, Source, Target, shifted
 from parallel_ridge.statistics import SufficientStatistics, fold_rounding
 
 BLOCK_PRODUCTS = 2**36
-BLOCK_BYTES = 12 * 2**20  # of rows, which may have to be copied together first
-LANE_BYTES = 24 * 2**20  # of Gram matrices, where there is more than one
+BLOCK_BYTES = 12 * 2**20  # of rows, which may have to be gathered (copied) first
+LANE_BYTES = 24 * 2**20  # of Gram matrices, if there is more than one
 MAX_LANES = 16
-# Columns that suffice for sparse rows to be shared out by columns, to the Gram matrix of one lane.
+# Most columns of sparse rows, summed over lanes: with many columns, threads divide those of one
+# Gram matrix instead.
 CSR_STRIPED = 768
 SAMPLE_ROWS = 512
 # Multiply-adds a thread must have to be worth waking: about one wake-up time.
 THREAD_PRODUCTS = 2**20
-# Sparse blocks with at least this part of their values go through the dense kernel, a block at a
-# time: it skips runs of zeros too, and multiplies many times faster than single values scatter.
+# Sparse blocks that store at least this fraction of their values go through the dense kernel, one
+# block at a time: it also skips runs of zeros, and is many times faster than scattering values.
 DENSE_FROM = 1 / 16
 
 
 @dataclass(frozen=True)
 class StatisticsOptions:
-    """How statistics are to be formed.
+    """How to form statistics.
 
     Attributes
     ----------
     shift : array-like of shape (d,), or None
-        The shift to use; when None, `choose_shift` of a sample of the rows, or zero if sums are not to
-        be centred.
+        The shift to use. If None, `choose_shift` takes it from a sample of the rows, or it is zero
+        if sums will not be centred.
     near : ndarray of shape (d,), or None
-        The shift of earlier rows, which columns keep that it suits.
+        The shift of earlier rows, kept in the columns that it suits.
     centre : bool
-        Whether sums about the means will be wanted.
+        Whether sums about the means will be needed.
     double : bool
         Whether to form products of float32 rows in float64.
     weighted : bool
-        Whether the rows will be folded with weights, although those of the source are one.
+        Whether the rows will be folded with weights, although the source's weights are all one.
     feature_names : ndarray of str, or None
     """
 
@@ -77,7 +78,7 @@ class StatisticsOptions:
 
 
 class StatisticsReduction:
-    """Rows to `SufficientStatistics`.
+    """Reduce rows to `SufficientStatistics`.
 
     Parameters
     ----------
@@ -87,7 +88,7 @@ class StatisticsReduction:
     dtype : dtype
         Dtype of the rows.
     sparse, weighted : bool
-        Whether rows come as CSR, and whether they have weights.
+        Whether rows are CSR matrices, and whether they have weights.
     exact : bool
         Whether integer rows wider than 16 bits are small enough for exact sums.
     shift : array-like of shape (n_features,)
@@ -95,7 +96,7 @@ class StatisticsReduction:
     double : bool, default=False
         Whether to form products of float32 rows in float64.
     centre : bool, default=True
-        Whether sums about the means will be wanted.
+        Whether sums about the means will be needed.
     feature_names : ndarray of str, or None
     """
 
@@ -124,7 +125,7 @@ class StatisticsReduction:
         self.n_features = n_features
         self.sparse = sparse
         self.exact = exact and not weighted and not sparse
-        # Products of sparse rows, of which few are formed, are float64 in either kernel.
+        # Products of sparse rows are few, so either kernel forms them in float64.
         self.work_dtype = _work_dtype(dtype, self.exact, double or sparse)
         self.dtype = coefficient_dtype(dtype)
         self.shift = np.asarray(
@@ -134,7 +135,7 @@ class StatisticsReduction:
         # Multilabel class sums do not add up to the total, so append a pseudo-class that contains
         # every row.
         self.n_sums = len(target.classes) + target.multilabel
-        # Partial sums give each thread rows of its own; a power of two divides evenly among the usual
+        # Partial sums give each thread its own rows; a power of two divides evenly among the usual
         # thread counts.
         lanes = max(1, min(MAX_LANES, LANE_BYTES // (8 * n_features**2 + 1)))
         self.n_lanes = 1 << (lanes.bit_length() - 1)
@@ -151,7 +152,7 @@ class StatisticsReduction:
         target: Target,
         options: StatisticsOptions = StatisticsOptions(),  # frozen
     ) -> StatisticsReduction:
-        """The reduction that suits a source."""
+        """The reduction suited to a source."""
         shift = options.shift
         if shift is not None:
             shift = np.ascontiguousarray(shift, dtype=np.float64)
@@ -179,10 +180,10 @@ class StatisticsReduction:
         )
 
     def better(self, parts: Sequence[SufficientStatistics]) -> StatisticsReduction | None:
-        """The reduction that loses less of rows with these statistics in all; None if this one does.
+        """A reduction that loses fewer digits of the rows in these statistics; None if not needed.
 
-        A shift that came from few rows may lie far from the means of all (rows of great weight,
-        rows that drift), and products of tiny float32 numbers underflow: now both are known.
+        A shift taken from few rows may lie far from the means of all rows (heavy rows, drift), and
+        products of tiny float32 numbers underflow. The statistics reveal both.
         """
         if self.exact or all(part.exact for part in parts):
             return None
@@ -202,7 +203,7 @@ class StatisticsReduction:
         products = str(self.work_dtype)
         bad = rounding > WORTH_A_PASS[products] * kept
         far = bad & (about > FAR * centred)
-        # What underflow takes does not shrink with the sum.
+        # Losses from underflow do not shrink with the sum.
         tiny = bad & ~far & (products == "float32")
         if not (far.any() or tiny.any()):
             return None
@@ -214,7 +215,7 @@ class StatisticsReduction:
         """Accumulator of no rows."""
         d, totals = self.n_features, np.int64 if self.exact else np.float64
         k = len(self.target.classes)
-        # Exact sums are the same over any number of lanes.
+        # Exact sums are the same for any number of lanes.
         n_lanes = min(self.n_lanes, n_threads) if self.exact else self.n_lanes
         return PartialSums(
             grams=[zeros((d, d), totals)],
@@ -230,7 +231,7 @@ class StatisticsReduction:
         X, weights = block.X, block.weights
         if self.exact and weights is not None:
             raise ValueError("Rows with weights cannot be folded into exact sums of integers.")
-        # A thread that would have less to do costs more than it brings.
+        # A thread with less work costs more than it saves.
         work = block.X.shape[0] * self.n_features**2 // 2
         n_threads = max(1, min(total.n_threads, work // THREAD_PRODUCTS))
         scattered = self.sparse and X.nnz < DENSE_FROM * X.shape[0] * self.n_features
@@ -270,7 +271,7 @@ class StatisticsReduction:
                 total.workspace,
                 n_threads,
             )
-        # A sum is finite only if all its terms are: the check costs nothing more of the rows.
+        # A sum is finite only if all its terms are, so the check does not read the rows again.
         if not self.exact and not np.isfinite(total.class_sums).all():
             raise_not_finite(block)
         m, k = len(block.labels), len(self.target.classes)
@@ -283,7 +284,7 @@ class StatisticsReduction:
         total.class_weights += np.bincount(labels.codes, weights, minlength=k)
 
     def finish(self, total: PartialSums) -> SufficientStatistics:
-        """Statistics of the rows added; lanes are combined in a fixed tree."""
+        """Statistics of the rows added so far; lanes are combined in a fixed tree."""
         total.workspace = np.empty(0, np.uint8)
         gram, class_sums = sum_triangles(total.grams), sum_lanes(total.class_sums)
         if not self.exact and not np.isfinite(gram.diagonal()).all():
@@ -313,7 +314,7 @@ class StatisticsReduction:
         )
 
     def _rows(self, X: NDArray[Any]) -> NDArray[Any]:
-        """Rows in the dtype of the kernel and with unit column stride; a view where they are."""
+        """Rows in the kernel's dtype with unit column stride; not copied if they already are."""
         if X.dtype == np.bool_:
             X = X.view(np.uint8)
         in_place = (
@@ -343,9 +344,10 @@ def fold_statistics(
     source: Source,
     n_groups: int = 0,
 ) -> tuple[Any, StatisticsReduction]:
-    """Statistics of a source, or a list of those of its groups, if their number is given.
+    """Statistics of a source, or of each of its groups if their number is given; and the reduction.
 
-    Folded once more where that mends what the first fold has lost; and the last reduction.
+    Fold a second time, with a better reduction, if the first fold has lost too much; the reduction
+    returned is the last one used.
     """
 
     def of(reduction: StatisticsReduction) -> Any:
@@ -370,14 +372,14 @@ def _work_dtype(dtype: np.dtype[Any], exact: bool, double: bool) -> np.dtype[Any
 def exact_products(dtype: np.dtype[Any], plain: bool, largest: Callable[[], int]) -> bool:
     """Whether the kernels can form exact products of rows.
 
-    Always of integers up to 16 bits; of wider ones if their values are small.
+    They always can for integers of up to 16 bits, and for wider ones if their values are small.
 
     Parameters
     ----------
     plain : bool
         Whether rows are dense and have no weights.
     largest : callable
-        The largest absolute value of wide integers.
+        Returns the largest absolute value; called for wide integers only.
     """
     if not plain or dtype.kind not in "bui":
         return False
@@ -396,17 +398,17 @@ def _exact(source: Source) -> bool:
 
 
 def choose_shift(sample: Any, near: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
-    """Shift for rows like these: the mean of each column whose mean exceeds its deviation, else 0.
+    """Shift for rows like these: a column's mean if it exceeds the standard deviation, else 0.
 
-    A mean of at most a standard deviation costs centred sums one bit at most, and zeros that stay
-    zeros are skipped by the kernels. The mean is taken about the first row, so that a constant
-    column is shifted to exact zeros.
+    A mean of at most one standard deviation costs centred sums at most one bit, and the kernels
+    skip zeros that stay zeros. The mean is taken about the first row, so a constant column is
+    shifted to exact zeros.
 
     Parameters
     ----------
     sample : {ndarray, CSR matrix} of shape (m, d)
-        A column of sparse rows has such a mean only where more than half of its values are stored:
-        shifting those fills in few.
+        The mean of a sparse column can exceed its standard deviation only if more than half of its
+        values are stored, so shifting it fills in few.
     near : ndarray of shape (d,), default=None
         Another shift, kept in the columns whose mean lies within a standard deviation of it.
     """
@@ -419,9 +421,9 @@ def choose_shift(sample: Any, near: NDArray[np.float64] | None = None) -> NDArra
         some = sample[:, full].toarray() if len(full) else np.empty((1, 0))
         shift[full] = choose_shift(some, None if near is None else near[full])
         return shift
-    away = sample.astype(np.float64, order="C")  # whatever the layout, the same bits
+    away = sample.astype(np.float64, order="C")  # the same bits for any memory layout
     first = away[0].copy()
-    with np.errstate(all="ignore"):  # rows that are not finite are reported by the pass
+    with np.errstate(all="ignore"):  # the pass over the rows reports non-finite ones
         away -= first
         mean = away.mean(axis=0)
         variance = np.einsum("ij,ij->j", away, away) / len(away) - mean**2
@@ -433,5 +435,5 @@ def choose_shift(sample: Any, near: NDArray[np.float64] | None = None) -> NDArra
 
 
 def float32_holds(weight_range: tuple[float, float]) -> bool:
-    """Whether float32 has room for products of rows with weights from the one to the other."""
+    """Whether float32 can hold products of rows whose weights lie in this range."""
     return FLOAT32_WEIGHTS[0] <= weight_range[0] and weight_range[1] <= FLOAT32_WEIGHTS[1]

@@ -1,4 +1,4 @@
-"""From statistics and penalties to coefficients; every solve is in float64."""
+"""Solvers: statistics and penalties in, coefficients out; every solve is in float64."""
 
 from parallel_ridge.solvers._cholesky import CholeskyFactor
 from parallel_ridge.solvers._conjugate_gradients import solve_conjugate_gradients

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from scipy.linalg import lapack
 
 from parallel_ridge.exceptions import IllConditioned
-from parallel_ridge.kernels import _triangle
+from parallel_ridge.kernels import _lapack
 from parallel_ridge.numerics import ACCURACY, SOLVE_ROUNDING
 from parallel_ridge.solvers._problem import Problem, Solution, with_intercept
 
-# Columns that a Cholesky factorisation takes on at a time, between which it hears Ctrl-C.
+# Columns per panel of a Cholesky factorisation; Ctrl-C is heard between panels.
 CHOLESKY_PANEL = 256
 
 
@@ -24,20 +24,20 @@ class CholeskyFactor:
     Attributes
     ----------
     lower : ndarray of shape (m, m)
-        For the columns that vary; only the lower triangle is meaningful.
+        Factor for the columns that vary; only the lower triangle is meaningful.
     scale : ndarray of shape (m,)
     condition : float
         Estimated condition number of the scaled system.
     lost : float
         Relative rounding error of the sums.
     varies : ndarray of shape (d,), bool
-        Columns with variance; the weights of others are zero.
+        Columns with variance; the coefficients of others are zero.
     squares : ndarray of shape (d,)
         Sums of squares of the columns.
     penalty, means : ndarray of shape (d,)
         ``penalty`` is the diagonal of ``alpha P``.
     offset : ndarray of shape (d,)
-        Sum of ``w (x - means)``: not zero, since the means are rounded.
+        Sum of ``w (x - means)``, which is not zero because the means are rounded.
     target_means : ndarray of shape (t,)
     problem : Problem
     """
@@ -64,17 +64,17 @@ class CholeskyFactor:
         return coef
 
     def error(self, coef: NDArray[np.float64]) -> float:
-        """Estimated relative error of its solution: that of a system as much off as rounding leaves it.
+        """Estimated relative error of the solution, given the rounding of the system.
 
-        The condition number bounds the error of coefficients that are scaled as the system is. Those
-        of columns of very different sizes are not.
+        The condition number bounds the error of the scaled coefficients. Columns of very different
+        sizes need the second, sampled estimate.
         """
         length = float(np.linalg.norm(coef, axis=1).max(initial=0.0))
         if not length > 0.0:
             return 0.0
         size = float(np.linalg.norm(coef[:, self.varies] / self.scale, axis=1).max())
         bound = self.condition * (SOLVE_ROUNDING + self.lost) * size * self.scale.max() / length
-        if bound < ACCURACY["float64"]:  # whatever the direction
+        if bound < ACCURACY["float64"]:  # in any direction
             return bound
         noise = np.random.default_rng(0).standard_normal((2, len(self.scale)))
         noise *= (SOLVE_ROUNDING + self.lost) * size / len(self.scale) ** 0.5
@@ -82,7 +82,7 @@ class CholeskyFactor:
         rhs[:, self.varies] = noise / self.scale
         return float(np.linalg.norm(self.solve(rhs), axis=1).max()) / length
 
-    def weights(self, coef: NDArray[np.float64]) -> Solution:
+    def solution(self, coef: NDArray[np.float64]) -> Solution:
         """Coefficients with their intercepts."""
         return with_intercept(coef, self.means, self.target_means, self.problem.fit_intercept)
 
@@ -90,11 +90,11 @@ class CholeskyFactor:
 def cholesky(
     system: NDArray[np.float64], norm: NDArray[np.float64], limit: float
 ) -> tuple[NDArray[np.float64], float]:
-    """Lower factor of a C-ordered upper triangle, in its memory, and an estimate of its condition."""
+    """Factorise a C-ordered upper triangle in place; return the lower factor and its condition."""
     factor = system.T
     if not len(factor):
         return factor, 1.0
-    if _triangle.cholesky(factor, CHOLESKY_PANEL) > 0:
+    if _lapack.cholesky(factor, CHOLESKY_PANEL) > 0:
         raise IllConditioned(np.inf)
     reciprocal, _ = lapack.dpocon(factor, norm.max(initial=0.0), uplo="L")
     if reciprocal * limit < 1.0:

@@ -25,27 +25,27 @@ def solve_conjugate_gradients(
     problem: Problem,
     accuracy: float = 1e-8,
 ) -> Solution:
-    """Weights by conjugate gradients on the normal equations, all targets at once.
+    """Solve the normal equations by conjugate gradients, for all targets at once.
 
-    Needs no d x d and no n x n matrix; each iteration is one pass over the rows.
+    Needs neither a d x d nor an n x n matrix; each iteration is one pass over the rows.
 
     Parameters
     ----------
     moments : Moments
-        About ``shift``.
+        Moments about ``shift``.
     product : callable
-        ``product(V, mean, scale)`` gives ``Z^T W (Z V)`` with ``Z = (X - mean) / scale``.
+        ``product(V, mean, scale)`` returns ``Z^T W (Z V)`` with ``Z = (X - mean) / scale``.
     accuracy : float, default=1e-8
-        Relative error of the weights to reach.
+        Relative error of the coefficients to reach.
 
     References
     ----------
     Hestenes and Stiefel (1952), doi:10.6028/jres.049.044; the preconditioner is the diagonal. The
-    coefficients of the iteration make a tridiagonal matrix whose eigenvalues tell the condition number:
+    scalars of the iteration form a tridiagonal matrix whose eigenvalues give the condition number:
     Golub and Van Loan (2013), Matrix Computations, 4th ed., section 11.3.
     """
     n = moments.weight_sum
-    unit = 2.0 ** np.floor(np.log2(n))  # sums of weights of any size, without over- or underflow
+    unit = 2.0 ** np.floor(np.log2(n))  # keeps sums of weights of any size in range
     targets = n_targets(len(moments.class_weights), multilabel)
     class_sums, class_weights = moments.class_sums[targets], moments.class_weights[targets]
     variances = moments.variances
@@ -67,7 +67,7 @@ def solve_conjugate_gradients(
     hidden = float(np.abs(B[constant & (moments.square_sums == 0.0)]).max(initial=0.0))
     B[constant] = 0.0
     if not penalty:
-        # Unscaled steps stay in the span of the rows, which gives the solution of least norm.
+        # Unscaled steps stay in the span of the rows, so they lead to the solution of least norm.
         diagonal[:] = 1.0
     diagonal[constant] = np.inf
 
@@ -77,7 +77,7 @@ def solve_conjugate_gradients(
     X, n_iter, condition, converged = _conjugate_gradients(
         image_of, B, diagonal, penalty, accuracy, 10 * min(len(B), moments.n_samples) + 100
     )
-    # Rounding of a product is relative to the largest eigenvalue, that of B to the sums it is from.
+    # A product rounds relative to the largest eigenvalue, B relative to the sums it comes from.
     terms = np.abs(class_sums).max(axis=0, initial=0.0) + np.abs(moments.feature_sums)
     if not problem.fit_intercept:
         terms += n * np.abs(shift)
@@ -122,7 +122,8 @@ def _conjugate_gradients(
 
     direction = residual / diagonal[:, None]
     energy = (residual * direction).sum(axis=0)
-    # Below is rounding, whatever the columns' sizes, and without a penalty what no row has.
+    # Less than this is rounding, whatever the columns' sizes, or, without a penalty, a direction
+    # that no row has.
     least = (EPSILON if penalty else CG_ACCURACY) ** 2 * energy
 
     def goal() -> NDArray[np.float64]:
@@ -154,7 +155,7 @@ def _conjugate_gradients(
         steps.append(step)
         ratios.append(ratio)
     condition = _ritz_condition(np.array(steps), np.array(ratios), n_iter)
-    if penalty:  # what directions have that no row has, and no step has seen
+    if penalty:  # directions that no row has, and no step has seen
         condition = max(condition, largest / penalty)
     return X, n_iter, condition, not active.any()
 
@@ -162,7 +163,7 @@ def _conjugate_gradients(
 def _ritz_condition(
     steps: NDArray[np.float64], ratios: NDArray[np.float64], n_iter: NDArray[np.int64]
 ) -> float:
-    """Condition number of the preconditioned system, as far as the longest iteration has seen it."""
+    """Condition number of the preconditioned system, as seen by the longest iteration."""
     m = int(n_iter.max(initial=0))
     if not m:
         return 1.0

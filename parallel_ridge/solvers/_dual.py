@@ -1,4 +1,4 @@
-"""The dual system, of rows in place of features."""
+"""The dual system: one equation per row instead of one per feature."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ from parallel_ridge.sources import Block, shifted
 
 
 class _Rows:
-    """Rows for a problem where n < d, less a shift near their means, and scaled if standardised.
+    """Rows of a problem with n < d, minus a shift near their means, and scaled if standardised.
 
     Parameters
     ----------
     blocks : sequence of Block
     weights : ndarray of shape (n,)
-        By which means and variances are taken.
+        Weights for the means and variances.
     problem : Problem
 
     Attributes
     ----------
     means, scale, variances : ndarray of shape (d,)
-        Variances are those after scaling.
+        The variances are those after scaling.
     shift : ndarray of shape (d,)
-        The means for dense rows; for sparse rows only in columns far from zero, which hardly have a
-        zero to fill in. Zero without an intercept.
+        The means for dense rows; for sparse rows, only in columns far from zero, which have hardly
+        any zeros to fill in. Zero without an intercept.
     parts : list of slice
         Rows of each block.
     """
@@ -75,17 +75,17 @@ class _Rows:
         return self.parts[-1].stop
 
     def moved(self, i: int, shift: NDArray[np.float64]) -> Any:
-        """Rows of a block less a shift, in float64: an array or CSR."""
+        """Rows of a block minus a shift, in float64, as an array or CSR matrix."""
         X = self.blocks[i].X
         return shifted(_dense(X) if isinstance(X, np.ndarray) else X, shift)
 
     def dense(self, i: int) -> NDArray[np.float64]:
-        """Rows of a block as they are multiplied."""
+        """Rows of a block as a dense array, shifted and scaled."""
         return np.asarray(self.moved(i, self.shift) * self.inverse)
 
     def products(self) -> NDArray[np.float64]:
         """Products of all pairs of rows, upper triangle; ``n^2 d / 2`` multiplications."""
-        K = np.zeros((len(self), len(self)))  # below too: what is there is multiplied
+        K = np.zeros((len(self), len(self)))  # the lower triangle too, because it is multiplied
         if self.sparse:
             moved = [self.moved(i, self.shift) for i in range(len(self.blocks))]
             X = sp.vstack(moved, format="csr") @ sp.diags_array(self.inverse)
@@ -98,21 +98,21 @@ class _Rows:
         return K
 
     def product(self, V: NDArray[np.float64]) -> NDArray[np.float64]:
-        """``Z V``, shape (n, t), for V of shape (d, t); uncentred are what sparse rows are."""
+        """``Z V``, shape (n, t), for V of shape (d, t); sparse rows stay uncentred."""
         scaled = V * self.inverse[:, None]
         return np.vstack([self.moved(i, self.shift) @ scaled for i in range(len(self.blocks))])
 
     def transposed_product(self, V: NDArray[np.float64]) -> NDArray[np.float64]:
-        """``Z^T V``, shape (d, t), for V of shape (n, t) whose columns add up to zero if centred."""
+        """``Z^T V``, shape (d, t), for V of shape (n, t) whose columns sum to zero if centred."""
         product = sum(self.moved(i, self.shift).T @ V[p] for i, p in enumerate(self.parts))
         return np.asarray(product * self.inverse[:, None])
 
     def _moments(
         self, weights: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Means and variances; and the values of constant columns, NaN for others."""
+        """Means, variances, and the values of constant columns (NaN for other columns)."""
         total = weights.sum()
-        # The first shift is the heaviest row: where one has nearly all of the weight, the mean is there.
+        # Start from the heaviest row: if one row has nearly all of the weight, the mean is there.
         row = int(np.argmax(weights))
         i = next(i for i, part in enumerate(self.parts) if row < part.stop)
         X = self.blocks[i].X[row - self.parts[i].start : row - self.parts[i].start + 1]
@@ -146,13 +146,13 @@ def _weighted_squares(X: Any, weights: NDArray[np.float64]) -> Any:
 def solve_dual(
     blocks: Sequence[Block], n_classes: int, multilabel: bool, alpha: float, problem: Problem
 ) -> Solution:
-    """Weights by the dual system ``(Z Z^T + alpha I) u = y``, ``w = Z^T u``, for n < d.
+    """Solve the dual system ``(Z Z^T + alpha I) u = y``, ``w = Z^T u``, for n < d.
 
-    ``Z`` holds the rows, centred and times the roots of their weights. Memory is n x n and one
-    block of rows; time ``n^2 d``.
+    ``Z`` holds the rows, centred and multiplied by the square roots of their weights. Memory is
+    n x n and one block of rows; time is ``n^2 d``.
 
-    Where the condition number asks for it, the solution is refined with residuals from the rows, which
-    do not square it.
+    If the condition number is too large, the solution is refined with residuals from the rows,
+    which do not square it.
 
     Raises
     ------
@@ -186,13 +186,14 @@ def solve_dual(
     K.flat[:: len(K) + 1] += penalty
     diagonal = K.diagonal().copy()
     if problem.fit_intercept:
-        # Centring leaves K without the direction of the mean, which the right-hand side lacks too.
-        # Filling it keeps a small alpha from making the system look singular.
+        # Centring removes the direction of the mean from K and from the right-hand side. Fill it
+        # in, or a small alpha would make the system look singular.
         fill = K.trace() / len(K)
         blas.dsyr(fill, mean, a=K.T, lower=1, overwrite_a=1)
     filled = K.diagonal().copy()
     filled[filled <= 0.0] = 1.0
-    scale = 1.0 / np.sqrt(filled)  # as for the primal system: weights may differ by any factor
+    # As in the primal system, because weights may differ by any factor.
+    scale = 1.0 / np.sqrt(filled)
     norm = np.zeros(len(K))
     _triangle.scale(K, scale, K, norm)
     positive = diagonal > 0.0
@@ -223,7 +224,7 @@ def solve_dual(
         if not size < last / 4:
             raise IllConditioned(condition, lost)
         last = size
-    # A sum that cancels: of features that explain little of the targets.
+    # The sum for the coefficients cancels if the features explain little of the targets.
     size = float(np.sqrt(rows.variances * total).max(initial=0.0))
     explained = max(size * float(np.linalg.norm(primal, axis=0).max()), UNRELATED * total**0.5)
     if EPSILON * size**2 * float(np.linalg.norm(dual, axis=0).max()) > accuracy * explained:
@@ -242,23 +243,23 @@ def block_weights(blocks: Sequence[Block]) -> NDArray[np.float64]:
 def row_coordinates(
     blocks: Sequence[Block], weights: NDArray[np.float64], problem: Problem, smallest: float
 ) -> NDArray[np.float64]:
-    """Rows in an orthonormal basis of the space that they span, where n < d; shape (n, m), m <= n.
+    """Rows in an orthonormal basis of the space that they span, for n < d; shape (n, m), m <= n.
 
-    Inner products and distances of rows stay as they are, and so do all answers of a ridge problem.
-    The coordinates come from an eigendecomposition of the products of all rows, n x n, in time
-    ``n^2 d``; where that would lose what a small penalty makes visible, from a QR of the transposed
-    rows, which squares nothing and takes some three times the time.
+    Inner products and distances of rows do not change, and neither does any answer of a ridge
+    problem. The coordinates come from an eigendecomposition of the n x n products of all rows, in
+    time ``n^2 d``. If that would lose what a small penalty makes visible, they come from a QR of
+    the transposed rows, which squares nothing and takes about three times as long.
 
     Parameters
     ----------
     blocks : sequence of Block
         The rows.
     weights : ndarray of shape (n,)
-        By which means and variances are taken.
+        Weights for the means and variances.
     problem : Problem
         Rows are centred if it has an intercept, and features scaled if they are standardised.
     smallest : float
-        The smallest penalty of the summed loss that is to be used.
+        The smallest penalty of the summed loss that will be used.
     """
     n = sum(block.X.shape[0] for block in blocks)
     rows = _Rows(blocks, weights, problem)
@@ -268,7 +269,7 @@ def row_coordinates(
             K.T, lower=True, overwrite_a=True, check_finite=False, driver="evd"
         )
         real = values > n * EPSILON * values.max(initial=0.0)
-        real[-1] = True  # rows that are all the same have a coordinate too
+        real[-1] = True  # identical rows have a coordinate too
         coordinates: NDArray[np.float64] = vectors[:, real] * np.sqrt(values[real])
         return np.ascontiguousarray(coordinates)
     del K
@@ -295,5 +296,5 @@ def row_coordinates(
 
 
 def _dense(X: Any) -> NDArray[np.float64]:
-    """Rows as float64, whole blocks of rows at most; in C order, so that layouts give the same bits."""
+    """At most one block of rows as float64, in C order so that every layout gives the same bits."""
     return np.asarray(X if isinstance(X, np.ndarray) else X.toarray(), dtype=np.float64, order="C")

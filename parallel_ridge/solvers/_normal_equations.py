@@ -1,4 +1,4 @@
-"""The normal equations of some statistics, and what rounding has taken of them."""
+"""The normal equations of given statistics, and their rounding error."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.linalg import blas
 
 from parallel_ridge.exceptions import IllConditioned
-from parallel_ridge.kernels import _triangle
+from parallel_ridge.kernels import _lapack, _triangle
 from parallel_ridge.numerics import (
     ACCURACY,
     CONSTANT,
@@ -26,7 +26,7 @@ from parallel_ridge.statistics import SufficientStatistics
 
 
 class NormalEquations:
-    """The system ``(G + alpha P) W = B`` of some statistics, ``P`` diagonal.
+    """The system ``(G + alpha P) W = B`` of given statistics, with diagonal ``P``.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class NormalEquations:
     Notes
     -----
     With an intercept, ``G`` and ``B`` are about the weighted means. ``P`` is the identity, or the
-    features' variances when they are to be standardised: penalising the weights of ``x / s`` by
+    features' variances if features are standardised: penalising the coefficients of ``x / s`` by
     ``alpha`` is penalising those of ``x`` by ``alpha s^2``.
     """
 
@@ -51,9 +51,9 @@ class NormalEquations:
         variances = None
         if not problem.fit_intercept:
             shift = np.zeros(statistics.n_features)
-            if problem.standardize:  # about the shift, which cancels less than zero
+            if problem.standardize:  # about the shift, which cancels less than sums about zero
                 variances, unknown = _variances(statistics)
-        elif statistics.exact:  # as close to the mean as integers come, without any rounding
+        elif statistics.exact:  # the integers next to the means, which round nothing
             shift = np.rint(shift + statistics.feature_sums / statistics.n_samples)
         moved = statistics.reshift(shift, overwrite=overwrite, floats=True)
         gram = moved.gram
@@ -81,11 +81,11 @@ class NormalEquations:
                 unknown = (uncentred <= CONSTANT * self.rounding) & (self.rounding > 0.0)
         self.squares = gram.diagonal().copy()
         self.unknown = unknown
-        # Rounding of sums of products with +1 and -1, and what columns of unknown variance may hide.
+        # Rounding of sums of products with +1 and -1; what columns of unknown variance may hide.
         self.rhs_rounding = EPSILON * np.sqrt(uncentred) * n**0.5
         self.rhs_rounding[unknown] = np.sqrt(CONSTANT * self.rounding[unknown]) * n**0.5
         self.varies = self.squares > 0.0
-        # Constant columns get no weight, and their products with others are rounding.
+        # Constant columns get no coefficient; their products with other columns are rounding.
         kept = np.flatnonzero(self.varies)
         _triangle.select(gram, kept)
         self.gram = gram.reshape(-1)[: len(kept) ** 2].reshape(len(kept), len(kept))
@@ -102,9 +102,9 @@ class NormalEquations:
     def lost(self, alpha: float) -> float:
         """Relative rounding error of the system, or of its right-hand sides if that is larger.
 
-        Both scaled to a unit diagonal. Of columns that may be constant, or may not, nothing is known
-        but that their sums of squares are below their rounding; a penalty that outweighs this makes
-        them harmless.
+        Both are scaled to a unit diagonal. For columns that may be constant, only a bound is known:
+        their sums of squares are below their rounding. A penalty that outweighs it makes them
+        harmless.
         """
         penalty = np.full(len(self.varies), self.penalty(alpha), np.float64)
         penalty[self.varies] *= self.penalties
@@ -128,12 +128,12 @@ class NormalEquations:
         return float(lost)
 
     def limit(self, alpha: float) -> float:
-        """Condition number up to which coefficients are accurate as they are."""
+        """Largest condition number at which coefficients are accurate without refinement."""
         lost = self.lost(alpha)
         return ACCURACY[self._kind(lost)] / (SOLVE_ROUNDING + lost)
 
     def accurate(self, factor: CholeskyFactor, coef: NDArray[np.float64]) -> bool:
-        """Whether the solution of a factor is accurate as it is."""
+        """Whether the solution of a factor is accurate without refinement."""
         accuracy = ACCURACY[self._kind(factor.lost)]
         return (
             factor.condition * (SOLVE_ROUNDING + factor.lost) <= accuracy
@@ -147,7 +147,7 @@ class NormalEquations:
         return self.kind
 
     def search_limit(self, alpha: float) -> float:
-        """Condition number up to which the decision values of a search are accurate enough."""
+        """Largest condition number at which decision values of a search are accurate enough."""
         lost = self.lost(alpha)
         sums = (SEARCH_ACCURACY[self.kind] / lost) ** 2 if lost > 0.0 else np.inf
         return min(SEARCH_LIMIT[self.kind], sums)
@@ -155,33 +155,33 @@ class NormalEquations:
     def solve_cholesky(
         self, alpha: float, overwrite: bool = False, limit: float | None = None
     ) -> Solution:
-        """Weights by a Cholesky factorisation of the system scaled to a unit diagonal.
+        """Solve by a Cholesky factorisation of the system scaled to a unit diagonal.
 
-        The error of that solve is governed by the condition number after scaling (Higham, Accuracy
-        and Stability of Numerical Algorithms, 2nd ed., section 10.1), which is estimated. Costs
-        d^3 / 3 multiplications.
+        The condition number after scaling, which is estimated, governs the error (Higham, Accuracy
+        and Stability of Numerical Algorithms, 2nd ed., section 10.1). The cost is d^3 / 3
+        multiplications.
 
         Raises
         ------
         IllConditioned
-            If the condition number exceeds ``limit`` (that of the sums, when None).
+            If the condition number exceeds ``limit`` (`limit(alpha)` if None).
         """
         factor = self.factorise(alpha, overwrite, self.limit(alpha) if limit is None else limit)
         coef = factor.solve(self.rhs)
         if limit is None and not self.accurate(factor, coef):
             raise IllConditioned(factor.condition, factor.lost)
-        return factor.weights(coef)
+        return factor.solution(coef)
 
     def tridiagonal(self) -> Tridiagonal:
-        """The system in tridiagonal form, in the metric of the penalty; ``4/3 d^3`` multiplications."""
+        """The system in tridiagonal form, in the penalty's metric; ``4/3 d^3`` multiplications."""
         root = np.sqrt(self.penalties)
         form = self._metric(root)
         m = len(form)
         diagonal, off_diagonal, factors = np.empty((3, m))
-        _triangle.tridiagonal(form, diagonal, off_diagonal, factors)
+        _lapack.tridiagonal(form, diagonal, off_diagonal, factors)
         rotated = np.asfortranarray((self.rhs[:, self.varies] / root).T)
-        _triangle.rotate(form, factors, rotated, False)
-        # LAPACK squares what it is given.
+        _lapack.rotate(form, factors, rotated, False)
+        # LAPACK squares its input.
         top = max(
             np.abs(diagonal).max(), np.abs(off_diagonal[:-1]).max(), np.finfo(np.float64).tiny
         )
@@ -197,13 +197,13 @@ class NormalEquations:
         )
 
     def spectrum(self, overwrite: bool = False) -> Spectrum:
-        """Axes by an eigendecomposition in the metric of the penalty; ``9 d^3`` multiplications.
+        """Axes from an eigendecomposition in the penalty's metric; ``9 d^3`` multiplications.
 
         The error of small values is relative to the largest one.
         """
         vectors = self._metric(np.sqrt(self.penalties), overwrite)
         values = np.empty(len(vectors))
-        if _triangle.eigenvectors(vectors, values):
+        if _lapack.eigenvectors(vectors, values):
             raise np.linalg.LinAlgError("The eigendecomposition did not converge.")
         lost = (self.rounding[self.varies] / self.penalties).max(initial=0.0)
         noise = max(len(values) * EPSILON * values.max(initial=0.0), CONSTANT * float(lost))
@@ -211,26 +211,26 @@ class NormalEquations:
         return self._spectrum(values, 0.0, vectors, noise)
 
     def spectrum_of_factor(self, alpha: float, limit: float | None = None) -> Spectrum:
-        """Axes by singular values of the Cholesky factor, for penalties from ``alpha`` up.
+        """Axes from singular values of the Cholesky factor, for penalties from ``alpha`` up.
 
-        The error of small values is relative to the root of the condition number: some two times
-        the work of `spectrum`, for half as many digits lost.
+        The error of small values is relative to the root of the condition number: about twice the
+        work of `spectrum`, for half as many digits lost.
 
         Raises
         ------
         IllConditioned
-            If the condition number after scaling exceeds ``limit`` (`search_limit`, when None).
+            If the condition number after scaling exceeds ``limit`` (`search_limit(alpha)` if None).
 
         References
         ----------
         Demmel and Veselic (1992), Jacobi's method is more accurate than QR, doi:10.1137/0613074,
-        for the Cholesky factor as the start.
+        which starts from the Cholesky factor.
         """
         limit = self.search_limit(alpha) if limit is None else limit
         factor = self.factorise(alpha, False, limit)
         lower = np.tril(factor.lower)
         lower /= (factor.scale * np.sqrt(self.penalties))[:, None]
-        # SciPy's would keep the threads of other folds waiting.
+        # SciPy's svd holds the GIL, and so would block the threads of other folds.
         vectors, values, _ = np.linalg.svd(lower)
         return self._spectrum(values**2, self.penalty(alpha), vectors, 0.0)
 
@@ -239,7 +239,7 @@ class NormalEquations:
         return self.problem.penalty(alpha, self.weight_sum)
 
     def condition_bound(self, alpha: float) -> float:
-        """An upper bound of the condition number in the metric of the penalty."""
+        """An upper bound on the condition number in the metric of the penalty."""
         penalty = self.penalty(alpha)
         trace = float((self.gram.diagonal() / self.penalties).sum())  # no eigenvalue is larger
         return trace / penalty + 1.0 if penalty else np.inf
@@ -279,7 +279,7 @@ class NormalEquations:
         )
 
     def _metric(self, root: NDArray[np.float64], overwrite: bool = False) -> NDArray[np.float64]:
-        """Lower triangle of the system without penalty, in units of the penalties' roots."""
+        """Lower triangle of the system without penalty, in units of the roots of the penalties."""
         system = self.gram if overwrite else self.gram.copy()
         if self.problem.standardize:
             for rows in _row_blocks(len(system)):
@@ -312,10 +312,10 @@ class NormalEquations:
 def _variances(
     statistics: SufficientStatistics,
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Sums of squares of the columns about their means; and of which nothing is known."""
+    """Sums of squares of the columns about their means, and which columns have unknown variance."""
     n = statistics.weight_sum
     about, sums = statistics.gram.diagonal(), statistics.feature_sums
-    if statistics.exact:  # in Python's integers, which do not overflow
+    if statistics.exact:  # Python's integers do not overflow
         rows = statistics.n_samples
         exact = [rows * int(a) - int(b) ** 2 for a, b in zip(about, sums, strict=True)]
         return np.array([value / rows for value in exact]), np.zeros(len(about), np.bool_)
@@ -329,9 +329,9 @@ def _known_variances(
     means: NDArray[np.float64],
     statistics: SufficientStatistics,
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Variances, zero where they may be rounding only; and the columns where that may hide some.
+    """Variances, zero where they may be pure rounding error; and where that may hide a real one.
 
-    Values that are all within a few roundings of their mean are those of a constant.
+    A column is constant if all of its values are within a few roundings of the mean.
     """
     known = np.where(variances > CONSTANT * rounding, variances, 0.0)
     smallest = 4.0 * float(np.finfo(statistics.dtype).eps) * np.abs(means)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from parallel_ridge.exceptions import IllConditioned, IllConditionedWarning, warn_caller
-from parallel_ridge.numerics import REFINE_LIMIT
+from parallel_ridge.numerics import FACTOR_PAYS, REFINE_LIMIT
 from parallel_ridge.solvers._normal_equations import NormalEquations
 from parallel_ridge.solvers._problem import Problem, Solution
 from parallel_ridge.solvers._refinement import exact_residual, refine
@@ -20,22 +21,23 @@ def solve_penalties(
     limit: Callable[[float], float] | None = None,
     rescue: Callable[[float, IllConditioned], Solution] | None = None,
 ) -> tuple[list[Solution], str]:
-    """Weights for each of several penalties, and the solver that gave them.
+    """Solve a system for each of several penalties; return the solutions and the solver used.
 
-    One tridiagonal form serves many penalties; small ones, for which it is not accurate enough,
-    get a Cholesky each, as do few penalties.
+    One tridiagonal form serves many penalties. Few penalties get a Cholesky factorisation each, and so
+    do small ones, for which the form is not accurate enough. If these are many, the singular values of
+    one Cholesky factor serve all.
 
     Parameters
     ----------
     limit : callable, default=None
-        ``limit(alpha)``: the largest condition number; `limit` of the system when None.
+        ``limit(alpha)``: the largest condition number allowed; the system's `limit` if None.
     rescue : callable, default=None
-        ``rescue(alpha, error)``: weights for a penalty for which none is accurate enough.
+        ``rescue(alpha, error)``: a solution for a penalty for which no solver is accurate enough.
 
     Raises
     ------
     IllConditioned
-        If none is accurate enough for one of them, and there is no rescue.
+        If no solver is accurate enough for one of the penalties, and there is no rescue.
     """
     limits = [(limit or system.limit)(alpha) for alpha in alphas]
     if solver == "eigen":
@@ -51,11 +53,16 @@ def solve_penalties(
 
     if len(alphas) <= tridiagonal_pays(len(system.gram)):
         return [by_cholesky(*pair) for pair in zip(alphas, limits, strict=True)], "cholesky"
+    least = min(limits)
+    bounds = [system.condition_bound(alpha) for alpha in alphas]
+    if sum(bound > least for bound in bounds) > FACTOR_PAYS and max(bounds) <= least**2:
+        with suppress(IllConditioned):
+            return system.spectrum_of_factor(min(alphas), least).solutions(alphas), "eigen"
     form = system.tridiagonal()
     fits = [form.condition(alpha) <= most for alpha, most in zip(alphas, limits, strict=True)]
-    found = iter(form.weights([alpha for alpha, good in zip(alphas, fits, strict=True) if good]))
+    found = iter(form.solutions([alpha for alpha, good in zip(alphas, fits, strict=True) if good]))
     path = [
-        # The scaling that Cholesky allows makes it the more accurate of the two.
+        # A Cholesky is the more accurate of the two, because it allows scaling.
         next(found) if good else by_cholesky(alpha, most)
         for alpha, good, most in zip(alphas, fits, limits, strict=True)
     ]
@@ -69,7 +76,7 @@ def _by_spectrum(
     for alpha, most in zip(alphas, limits, strict=True):
         if spectrum.condition(alpha) > most:
             raise IllConditioned(spectrum.condition(alpha), system.lost(alpha))
-    return spectrum.weights(alphas)
+    return spectrum.solutions(alphas)
 
 
 def solve_path(
@@ -78,14 +85,13 @@ def solve_path(
     problem: Problem,
     solver: str = "auto",
 ) -> tuple[list[Solution], str]:
-    """Weights for each of several penalties, from statistics alone.
+    """Solve for each of several penalties, from statistics alone.
 
     Returns
     -------
-    weights : list of Weights
+    solutions : list of Solution
     solver : {"cholesky", "tridiagonal", "eigen"}
-        The one that was used; not the first, if two were. Where none is accurate, there is an
-        `IllConditionedWarning`.
+        The last solver used. If none is accurate, an `IllConditionedWarning` says so.
     """
     system = NormalEquations(statistics, problem)
 
@@ -104,8 +110,8 @@ def solve_path(
         what = str(error)
     warn_caller(
         f"The system is ill-conditioned ({what}): its solution has fewer than 8 digits. An "
-        "eigendecomposition left out the directions that rounding has swallowed. Raise alpha, or fit "
-        "on the rows with solver='svd'.",
+        "eigendecomposition left out the directions that were lost to rounding. Raise alpha, or "
+        "fit on the rows with solver='svd'.",
         IllConditionedWarning,
     )
-    return system.spectrum(overwrite=True).weights(alphas), "eigen"
+    return system.spectrum(overwrite=True).solutions(alphas), "eigen"

@@ -1,4 +1,4 @@
-"""What is minimised, and a solution of it."""
+"""The problem that is minimised, and a solution of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 @dataclass
 class Solution:
-    """A solution.
+    """Coefficients and intercepts.
 
     Attributes
     ----------
@@ -18,7 +18,7 @@ class Solution:
         One row per target (one for two classes).
     intercept : ndarray of shape (t,), float64
     n_iter : ndarray of shape (t,) of int, or None
-        Iterations, of an iterative solver.
+        Number of iterations, for an iterative solver.
     """
 
     coef: NDArray[np.float64]
@@ -28,7 +28,7 @@ class Solution:
 
 @dataclass(frozen=True)
 class Problem:
-    """What is minimised, given rows: see :class:`~parallel_ridge.ParallelRidgeClassifier`.
+    """What is minimised: see :class:`~parallel_ridge.ParallelRidgeClassifier`.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class Problem:
 
 
 def n_targets(n_classes: int, multilabel: bool) -> slice:
-    """Classes that are targets: the second of two, else all."""
+    """Classes that are targets: the second of two, otherwise all."""
     return slice(1, 2) if n_classes == 2 and not multilabel else slice(None)
 
 
@@ -58,6 +58,6 @@ def with_intercept(
     fit_intercept: bool,
     n_iter: NDArray[np.int64] | None = None,
 ) -> Solution:
-    """Coefficients with the intercept that makes the mean prediction the mean target."""
+    """Add the intercept that makes the mean prediction equal the mean target."""
     intercept = target_means - coef @ means if fit_intercept else np.zeros(len(coef))
     return Solution(coef, intercept, n_iter)

@@ -26,27 +26,27 @@ def refine(
     accuracy: float = 1e-8,
     rounding: NDArray[np.float64] | None = None,
 ) -> Solution:
-    """Weights whose error no longer grows with the condition number: iterative refinement.
+    """Refine a solution iteratively, so that its error no longer grows with the condition number.
 
     Parameters
     ----------
     factor : CholeskyFactor
     coef : ndarray of shape (t, d)
-        Its solution.
+        The solution of the factor.
     residual : callable
-        ``residual(coef)``: the right-hand side less the system times coefficients, of shape (t, d),
-        from the rows or from sums that are exact.
+        ``residual(coef)``: the right-hand side minus the system times the coefficients, shape
+        (t, d), from the rows or from exact sums.
     mapping : callable
-        `map`, or a backend's, for solves that all processes share.
+        `map`, or a backend's method of that name for solves that all processes share.
     accuracy : float, default=1e-8
-        Relative size of the last step: a bound of the error that it mends.
+        Relative size of the last step, which bounds the remaining error.
     rounding : ndarray of shape (d,), default=None
-        Estimated rounding error of a residual, which no step mends; none when None.
+        Estimated rounding error of a residual, which no step corrects; not checked if None.
 
     Raises
     ------
     IllConditioned
-        If steps do not become smaller, or rounding of the residuals makes larger ones.
+        If steps do not shrink, or if rounding of the residuals alone causes larger ones.
 
     References
     ----------
@@ -58,7 +58,7 @@ def refine(
     while True:
         (step,) = mapping(factor.solve, [residual(coef)])
         coef = coef + step
-        # Relative to the longest, since one target may be rounding only.
+        # Relative to the longest, because one target may be pure rounding error.
         length = np.linalg.norm(coef, axis=1).max()
         size = float(np.linalg.norm(step, axis=1).max() / length) if length > 0.0 else 0.0
         if size <= accuracy:
@@ -71,17 +71,17 @@ def refine(
         (noise,) = mapping(factor.solve, [signs * rounding])
         if np.linalg.norm(noise, axis=1).max() > accuracy * np.linalg.norm(coef, axis=1).max():
             raise IllConditioned(factor.condition, factor.lost)
-    return factor.weights(coef)
+    return factor.solution(coef)
 
 
 def exact_residual(
     statistics: SufficientStatistics, factor: CholeskyFactor
 ) -> Callable[[NDArray[np.float64]], NDArray[np.float64]] | None:
-    """Residuals of the normal equations from integer sums, with hardly a rounding error.
+    """Residuals of the normal equations from integer sums, almost free of rounding.
 
-    Coefficients are cut into pieces of so few digits that their products with integers, and the sums
-    of these, are exact in float64; they are added in extended precision. None if the sums are too
-    large for pieces of any use, or if this machine has no such precision.
+    Coefficients are cut into pieces of so few digits that their products with integers, and the
+    sums of these products, are exact in float64; the sums are added in extended precision. None if
+    the integer sums are too large for useful pieces, or if this machine has no extended precision.
 
     References
     ----------
@@ -128,33 +128,33 @@ def exact_residual(
 def solve_refined(
     statistics: SufficientStatistics, alpha: float, problem: Problem, overwrite: bool = False
 ) -> tuple[Solution, CholeskyFactor | None]:
-    """Weights by a Cholesky factorisation, refined if need be and if the sums are exact.
+    """Solve by a Cholesky factorisation; refine if necessary and if the sums are exact.
 
     Parameters
     ----------
     overwrite : bool, default=False
-        Whether the statistics may be destroyed; exact ones, which refinement needs, are not.
+        Whether the statistics may be destroyed. Exact ones are kept, because refinement needs them.
 
     Returns
     -------
-    weights : Weights
+    solution : Solution
     factor : CholeskyFactor, or None
-        For `refine` with residuals from the rows, without which the weights have too few digits.
+        Given if the solution has too few digits and needs `refine` with residuals from the rows.
 
     Raises
     ------
     IllConditioned
-        If that would not help either.
+        If refinement would not help either.
     """
     with blas_of_solve(statistics.n_features):
         system = NormalEquations(statistics, problem, overwrite and not statistics.exact)
         factor = system.factorise(alpha, True, REFINE_LIMIT)
         coef = factor.solve(system.rhs)
         if system.accurate(factor, coef):
-            return factor.weights(coef), None
-        if factor.lost > 0.1:  # no step would correct anything
+            return factor.solution(coef), None
+        if factor.lost > 0.1:  # refinement could not correct anything
             raise IllConditioned(factor.condition, factor.lost)
         residual = exact_residual(statistics, factor) if statistics.exact else None
         if residual is None:
-            return factor.weights(coef), factor
+            return factor.solution(coef), factor
         return refine(factor, coef, residual), None

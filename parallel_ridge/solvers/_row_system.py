@@ -1,4 +1,4 @@
-"""The least-squares problem of an R factor, whose condition number is not squared."""
+"""The least-squares problem of an R factor, which does not square the condition number."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from parallel_ridge.solvers._spectrum import Spectrum
 
 @dataclass(frozen=True)
 class RowFactor:
-    """The rows of a problem, rotated.
+    """The R factor of the rows of a problem.
 
     Attributes
     ----------
     R : ndarray of shape (r, 1 + d + t)
-        From `QRReduction`, of the classes that are targets.
+        From `QRReduction`, with the columns of the classes that are targets.
     shift : ndarray of shape (d,)
-        What it is about.
+        The shift of the rows.
     weight_sum : float
     variances : ndarray of shape (d,), or None
-        Sums of squares of the columns about their means, where R does not tell: features are to be
-        scaled, and not centred.
+        Sums of squares of the columns about their means, if features are scaled but not centred, so
+        that R does not give them.
     """
 
     R: NDArray[np.float64]
@@ -37,28 +37,29 @@ class RowFactor:
 
 
 class RowSystem:
-    """The least-squares problem of a `RowFactor`, without what rounding has made of its rows.
+    """The least-squares problem of a `RowFactor`, without directions that are rounding.
 
-    Nothing is squared. A direction of the rows, all columns scaled to unit length, whose singular value
-    is rounding takes no part, whatever the penalty: what a tiny one would make of it is rounding too.
+    Nothing is squared. With all columns scaled to unit length, a direction of the rows whose
+    singular value is rounding is left out, whatever the penalty: a tiny penalty would only amplify
+    rounding.
 
     Parameters
     ----------
     factor : RowFactor
-        Made with the same ``fit_intercept``.
+        The factor, made with the same ``fit_intercept``.
     problem : Problem
 
     Attributes
     ----------
     rows : ndarray of shape (r, m)
-        Of columns that vary, scaled if they are standardised; of full row rank.
+        Rows in the columns that vary, scaled if they are standardised; of full row rank.
     targets : ndarray of shape (r, t)
     """
 
     def __init__(self, factor: RowFactor, problem: Problem) -> None:
         R, shift, weight_sum = factor.R, factor.shift, factor.weight_sum
         d = len(shift)
-        first = int(problem.fit_intercept)  # rows of R that project the intercept out
+        first = int(problem.fit_intercept)  # the rows of R below this project the intercept out
         A, ones, B = R[first:, first : first + d], R[:, 0 if first else d], R[first:, d + 1 :]
         self.means, self.target_means = np.zeros(d), np.zeros(B.shape[1])
         with np.errstate(over="ignore"):
@@ -83,7 +84,7 @@ class RowSystem:
         U, s, Vt = scipy.linalg.svd(self.rows / lengths, full_matrices=False, check_finite=False)
         size = float(max(self.rows.shape, default=1) * EPSILON * s.max(initial=0.0))
         real = s > size
-        # What of a unit penalty a direction gets, and how far its value may be from zero.
+        # Share of a unit penalty per dropped direction, and how far its value may be from zero.
         self._swallowed = np.linalg.norm(Vt[~real] / lengths, axis=1)
         self._size = size
         if not real.all():
@@ -91,7 +92,7 @@ class RowSystem:
             self.targets = U[:, real].T @ self.targets
 
     def spectrum(self) -> Spectrum:
-        """Axes by the singular value decomposition of the rows."""
+        """Axes from the singular value decomposition of the rows."""
         U, s, Vt = scipy.linalg.svd(self.rows, full_matrices=False, check_finite=False)
         axes = np.zeros((len(self.means), len(s)), order="F")
         axes[self.varies] = Vt.T / self.scale[self.varies, None]
@@ -109,9 +110,10 @@ class RowSystem:
         )
 
     def solve(self, alpha: float) -> tuple[Solution, float]:
-        """Weights, of least norm where there are many, and their estimated relative error.
+        """Solution for one penalty (of least norm if there are many), and its relative error.
 
-        The error is that of a twin whose rows are off by as much as rounding moves the columns of a QR.
+        The estimated error is the change of the solution if the rows move by as much as rounding
+        moves the columns of a QR.
         """
         penalty = self.problem.penalty(alpha, self.weight_sum)
         found = _least_squares(self.rows, self.targets, penalty)
@@ -127,13 +129,13 @@ class RowSystem:
         self, coef: NDArray[np.float64], found: NDArray[np.float64], penalty: float
     ) -> float:
         length = float(np.linalg.norm(coef, axis=1).max())
-        # Squares that underflow hide a column, unless the penalty does.
+        # Squares that underflow hide a column, unless the penalty outweighs it.
         with np.errstate(divide="ignore", invalid="ignore"):
             underflow = self._underflow * self.weight_sum**0.5 / np.float64(penalty)
             hidden = underflow / length if underflow > 0.0 else 0.0
         if not length > 0.0:
             return float(hidden)
-        # What no weights explain of the targets is a row more for each, of zeros.
+        # The part of a target that no coefficients explain adds one row, of zeros, per target.
         fitted = self.rows @ found
         squares = self.weight_sum * (1.0 - self.target_means**2)
         squares += (fitted * fitted - 2.0 * fitted * self.targets).sum(axis=0)
@@ -149,7 +151,7 @@ class RowSystem:
         change = (_least_squares(rows, targets, penalty) - found).T / self.scale[self.varies]
         error = float(np.linalg.norm(change, axis=1).max()) / length + float(hidden)
         if len(self._swallowed):
-            # Their values may be as large as rounding, and the penalty leaves room for it.
+            # Dropped values may be as large as rounding, and the penalty leaves room for it.
             with np.errstate(divide="ignore"):
                 values = self._size * residual.max() / (np.float64(penalty) * self._swallowed)
             error += float(values.max()) / length
@@ -159,10 +161,10 @@ class RowSystem:
 def _least_squares(
     rows: NDArray[np.float64], targets: NDArray[np.float64], penalty: float
 ) -> NDArray[np.float64]:
-    """Solution, shape (m, t), of least norm where there are many.
+    """Least-squares solution, shape (m, t); the one of least norm if there are many.
 
-    By a QR of the rows below the root of the penalty, whose error does not grow if columns are of
-    different sizes; with ``m`` columns some ``2 m^3`` multiplications.
+    It comes from a QR of the rows stacked below the root of the penalty, whose error does not grow
+    if columns are of different sizes. With ``m`` columns it takes about ``2 m^3`` multiplications.
 
     References
     ----------
@@ -180,7 +182,7 @@ def _least_squares(
         basis = np.empty_like(Q)
         basis[order] = Q
         rows, targets, m = R.T, targets[pivots], r
-    # Below the penalty, rows that it outweighs keep their digits.
+    # Stacked below the penalty, rows that it outweighs keep their digits.
     stack = np.zeros((r + m, m + targets.shape[1]), order="F")
     stack[:m, :m].flat[:: m + 1] = penalty**0.5
     stack[m:, :m], stack[m:, m:] = rows, targets

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from parallel_ridge.kernels import _triangle
+from parallel_ridge.kernels import _lapack
 from parallel_ridge.numerics import EPSILON, FLOAT32_RANGE, TRIDIAGONAL_PAYS
 from parallel_ridge.reductions import Leverages
 from parallel_ridge.solvers._problem import Problem, Solution, with_intercept
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Principal axes of a penalised system, which give the weights for any penalty.
+    """Principal axes of a penalised system, which give the solution for any penalty.
 
     In the coordinates ``a = (x - means) @ axes`` the sum of squares and the penalty are both
     diagonal.
@@ -29,9 +29,9 @@ class Spectrum:
     Attributes
     ----------
     values : ndarray of shape (m,)
-        Sums of squares along each axis, and ``base``; those that are rounding are ``base``.
+        Sums of squares along each axis, plus ``base``; just ``base`` if they are rounding.
     base : float
-        Penalty that is part of ``values``.
+        Penalty included in ``values``.
     axes : ndarray of shape (d, m)
         Rows of constant columns are zero.
     rotated : ndarray of shape (t, m)
@@ -57,14 +57,14 @@ class Spectrum:
     noise: float = 0.0
 
     def inverse(self, alphas: Sequence[float]) -> NDArray[np.float64]:
-        """One over sums of squares and penalty, shape (len(alphas), m); 0 for axes with neither."""
+        """One over sum of squares plus penalty, shape (len(alphas), m); 0 for axes with neither."""
         penalties = np.array([self.problem.penalty(alpha, self.weight_sum) for alpha in alphas])
         divisor = self.values + (penalties - self.base)[:, None]
         real = (divisor > 0.0) & ((penalties > self.noise)[:, None] | (self.values > self.noise))
         return np.divide(1.0, divisor, out=np.zeros_like(divisor), where=real)
 
     def leverages(self, alphas: Sequence[float], n_rows: int) -> Leverages:
-        """What leave-one-out needs, for a fit to ``n_rows`` rows with a weight."""
+        """What leave-one-out needs, for a fit to ``n_rows`` rows of positive weight."""
         fitted = self.inverse(alphas)
         squares = self.values - self.base
         real = squares > len(squares) * EPSILON * squares.max(initial=0.0)
@@ -79,7 +79,7 @@ class Spectrum:
     def _rounding(
         self, squares: NDArray[np.float64], fitted: NDArray[np.float64], n_rows: int
     ) -> float:
-        """Estimate of what leverages lose in float32: infinite if it cannot hold what makes them."""
+        """Estimated error of leverages in float32; infinite if it cannot hold their factors."""
         largest = fitted.max(axis=0, initial=0.0)
         sizes = [np.abs(part).max(initial=0.0) for part in (self.squares, self.axes, largest)]
         if max(sizes) > FLOAT32_RANGE:
@@ -90,8 +90,8 @@ class Spectrum:
         first = (np.maximum(squares, 0.0) * largest**2 / n_rows) @ lost
         return float(2.0 * first**0.5 + largest @ lost)
 
-    def weights(self, alphas: Sequence[float]) -> list[Solution]:
-        """Weights for each penalty: the solution of least norm where there are many."""
+    def solutions(self, alphas: Sequence[float]) -> list[Solution]:
+        """Solutions for each penalty; of least norm if there are many."""
         filtered = self.inverse(alphas)[:, None] * self.rotated
         p, t, m = filtered.shape
         coefs = (filtered.reshape(p * t, m) @ self.axes.T).reshape(p, t, len(self.axes))
@@ -101,7 +101,7 @@ class Spectrum:
         ]
 
     def condition(self, alpha: float) -> float:
-        """Condition number, for this penalty, that governs the error of axes found as one."""
+        """Condition number, for this penalty, that governs the error of jointly computed axes."""
         if not len(self.values):
             return 1.0
         penalty = self.problem.penalty(alpha, self.weight_sum) - self.base
@@ -111,18 +111,18 @@ class Spectrum:
 
 @dataclass(frozen=True)
 class Tridiagonal:
-    """A system in a basis where it is tridiagonal: a solve for one more penalty costs ``t d``.
+    """A system in a basis where it is tridiagonal, so that each further penalty costs ``t d``.
 
     Attributes
     ----------
     system : NormalEquations
     root : ndarray of shape (m,)
-        Roots of the penalties of its columns, which the basis is in units of.
+        Roots of the penalties of its columns, the units of the basis.
     rotation : ndarray of shape (m, m)
     factors : ndarray of shape (m,)
         Reflections that make the basis.
     diagonal, off_diagonal : ndarray of shape (m,)
-        The form, without penalty; the last of ``off_diagonal`` means nothing.
+        The form without its penalty; the last element of ``off_diagonal`` is unused.
     rotated : ndarray of shape (m, t)
         The right-hand sides in the basis.
     smallest, largest : float
@@ -145,13 +145,13 @@ class Tridiagonal:
     largest: float
 
     def condition(self, alpha: float) -> float:
-        """Condition number for this penalty; infinite where it is of the size of rounding."""
+        """Condition number for this penalty; infinite if the smallest value may be rounding."""
         penalty = self.system.penalty(alpha)
         smallest = self.smallest - len(self.diagonal) * EPSILON * self.largest + penalty
         return (self.largest + penalty) / smallest if smallest > 0.0 else np.inf
 
-    def weights(self, alphas: Sequence[float]) -> list[Solution]:
-        """Weights for each penalty, of a finite condition number."""
+    def solutions(self, alphas: Sequence[float]) -> list[Solution]:
+        """Solutions for penalties with finite condition numbers."""
         system, (m, t) = self.system, self.rotated.shape
         columns = np.empty((m, len(alphas) * t), order="F")
         for i, alpha in enumerate(alphas):
@@ -159,7 +159,7 @@ class Tridiagonal:
             columns[:, i * t : (i + 1) * t] = scipy.linalg.solveh_banded(
                 band, self.rotated, lower=True, overwrite_ab=True, check_finite=False
             )
-        _triangle.rotate(self.rotation, self.factors, columns, True)
+        _lapack.rotate(self.rotation, self.factors, columns, True)
         if system.problem.standardize:
             columns /= self.root[:, None]
         coefs = np.zeros((len(alphas), t, len(system.varies)))
@@ -173,7 +173,7 @@ class Tridiagonal:
 
 
 def tridiagonal_pays(n_features: int) -> float:
-    """Penalties beyond which one tridiagonal form costs less than a Cholesky for each."""
+    """Number of penalties beyond which one tridiagonal form beats a Cholesky each."""
     if n_features < 2:  # SciPy's banded solver needs at least two equations
         return np.inf
     sizes, pays = np.log(list(TRIDIAGONAL_PAYS)), list(TRIDIAGONAL_PAYS.values())

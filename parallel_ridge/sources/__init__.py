@@ -1,4 +1,4 @@
-"""Where rows live: each source gives its rows as blocks, in order."""
+"""Sources of rows: each yields its rows in blocks, in order."""
 
 from parallel_ridge.sources._arrays import (
     ArraySource,

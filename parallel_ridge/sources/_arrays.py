@@ -1,4 +1,4 @@
-"""Rows of arrays and CSR matrices in this process."""
+"""Rows of arrays and CSR matrices in the memory of this process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from parallel_ridge.sources._sparse import as_csr, canonical
 
 
 class ArraySource:
-    """Rows of an array (a memory map too) or a CSR matrix in this process; none is copied.
+    """Rows of an array (or memory map) or a CSR matrix in this process, without a copy.
 
     Parameters
     ----------
@@ -26,10 +26,10 @@ class ArraySource:
     labels : Labels of n rows
     weights : ndarray of shape (n,), float64, or None
     rows : ndarray of int, default=None
-        Positions of the rows that are meant, gathered block by block; all, when None.
+        Positions of the selected rows, gathered block by block; all rows if None.
     edges : sequence of int, default=None
-        Where each group of rows begins among those that are meant, and where the last one ends; one
-        group, when None.
+        Start of each group among the selected rows, and the end of the last group; a single group
+        if None.
     """
 
     collectable = True
@@ -60,11 +60,11 @@ class ArraySource:
 
     @property
     def local_rows(self) -> slice:
-        """All rows are this process's."""
+        """Slice of all rows that this process holds: every row."""
         return slice(0, self.n_rows)
 
     def blocks(self, n_rows: int) -> Iterator[Block]:
-        """Blocks of ``n_rows`` rows, group by group; the last of each perhaps fewer."""
+        """Yield blocks of ``n_rows`` rows, group by group; the last of a group may be shorter."""
         for group, (first, last) in enumerate(pairwise(self.edges)):
             for start in range(first, last, n_rows):
                 rows = self._range(start, min(start + n_rows, last))
@@ -72,20 +72,20 @@ class ArraySource:
                 yield Block(rows, take_rows(self.X, rows), self.labels[rows], weights, group)
 
     def sample(self, n_rows: int) -> Any:
-        """At most ``n_rows`` rows, spread evenly over the source: an array or CSR."""
+        """At most ``n_rows`` rows, spread evenly over the source, as an array or CSR matrix."""
         return self.every(max(1, -(-self.n_rows // n_rows)))
 
     def every(self, step: int, start: int = 0) -> Any:
-        """One of ``step`` rows."""
+        """Every ``step``-th row, from row ``start`` on."""
         rows = self.X[start::step] if self.rows is None else self.X[self.rows[start::step]]
         return rows if self.sparse else np.asarray(rows)
 
     def row_labels(self) -> Labels:
-        """Labels of the rows that are meant."""
+        """Labels of the selected rows."""
         return self.labels if self.rows is None else self.labels[self.rows]
 
     def row_weights(self) -> NDArray[np.float64] | None:
-        """Weights of the rows that are meant."""
+        """Weights of the selected rows."""
         return (
             self.weights if self.weights is None or self.rows is None else self.weights[self.rows]
         )
@@ -96,16 +96,16 @@ class ArraySource:
         return float(self.n_rows) if weights is None else float(weights.sum())
 
     def positive_rows(self) -> int:
-        """Rows with a positive weight."""
+        """Number of rows with a positive weight."""
         weights = self.row_weights()
         return self.n_rows if weights is None else int(np.count_nonzero(weights))
 
     def weight_range(self) -> tuple[float, float]:
-        """The smallest positive weight and the largest; ones if there are none."""
+        """Smallest and largest positive weight; both 1 if there are none."""
         return weight_range(self.row_weights())
 
     def class_counts(self, n_classes: int) -> NDArray[np.int64]:
-        """Rows of each class."""
+        """Number of rows in each class."""
         return np.bincount(self.row_labels().codes, minlength=n_classes)
 
     def magnitude(self) -> int:
@@ -116,13 +116,13 @@ class ArraySource:
         return largest
 
     def stored(self) -> int:
-        """Values that the rows hold: of sparse rows those that are stored."""
+        """Number of values in the rows; for sparse rows, of stored values."""
         if not self.sparse:
             return self.n_rows * self.n_features
         return int(self.X.nnz * self.n_rows / max(1, self.X.shape[0]))
 
     def reweighted(self, table: NDArray[np.float64] | None) -> ArraySource:
-        """The rows with their weights times those of their classes."""
+        """The rows, each weight multiplied by its class weight."""
         if table is None:
             return self
         weights = self.labels.weights(table)
@@ -132,11 +132,11 @@ class ArraySource:
         return ArraySource(self.X, self.labels, weighted, self.rows, self.edges)
 
     def take(self, rows: NDArray[np.intp]) -> ArraySource:
-        """Some of the rows of ``X``, by position; a row may come more than once."""
+        """Rows of ``X`` selected by position; a row may be selected more than once."""
         return ArraySource(self.X, self.labels, self.weights, rows)
 
     def grouped(self, group: Any, table: Sequence[int]) -> ArraySource:
-        """The rows group by group."""
+        """The rows, ordered group by group."""
         number = np.asarray(table, np.int16 if len(table) < 2**15 else np.intp)[group]
         order = np.argsort(number, kind="stable")
         ends = np.arange(max(table) + 2)
@@ -151,7 +151,7 @@ class ArraySource:
         )
 
     def with_others_weightless(self) -> ArraySource:
-        """All rows that some were taken of, once each; those not taken with weight zero."""
+        """All rows that `take` chose from, once each; rows not taken have weight zero."""
         if self.rows is None:
             return self
         weights = np.bincount(self.rows, minlength=len(self.labels)).astype(np.float64)
@@ -160,7 +160,7 @@ class ArraySource:
         return ArraySource(self.X, self.labels, weights)
 
     def with_rows(self, X: NDArray[Any]) -> ArraySource:
-        """The same labels and weights, with other features."""
+        """The same labels and weights with different features."""
         return ArraySource(X, self.row_labels(), self.row_weights())
 
     def _range(self, start: int, stop: int) -> slice | NDArray[np.intp]:
@@ -174,7 +174,7 @@ class ArraySource:
 
 
 def take_rows(X: Any, rows: slice | NDArray[np.intp]) -> Any:
-    """Rows of an array or a CSR matrix; those of a slice without a copy of their values."""
+    """Rows of an array or a CSR matrix; a slice does not copy their values."""
     if not sp.issparse(X) or not isinstance(rows, slice):
         return X[rows]
     indptr = X.indptr[rows.start : rows.stop + 1]
@@ -186,7 +186,7 @@ def take_rows(X: Any, rows: slice | NDArray[np.intp]) -> Any:
 
 
 def shifted(X: Any, shift: NDArray[np.float64]) -> Any:
-    """Rows less a shift, in float64; sparse rows stay sparse, and full where the shift is not zero."""
+    """Rows minus a shift, in float64; sparse rows stay sparse but fill in where it is not zero."""
     if isinstance(X, np.ndarray):
         return X - shift
     X = X.astype(np.float64, copy=False)
@@ -206,13 +206,13 @@ def shifted(X: Any, shift: NDArray[np.float64]) -> Any:
 
 
 def check_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64] | None:
-    """Weights of rows as float64; None where all are one.
+    """Row weights as float64; None if all are one.
 
     Raises
     ------
     ValueError
-        If one is negative, NaN or infinite (the message names the row), or if the length differs
-        from ``n_rows``.
+        If a weight is negative, NaN or infinite (the message names the row), or if the length
+        differs from ``n_rows``.
     """
     if sample_weight is None:
         return None
@@ -239,13 +239,13 @@ def check_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64] | None
 
 
 def weight_range(weights: NDArray[np.float64] | None) -> tuple[float, float]:
-    """The smallest positive weight and the largest; ones if there are none."""
+    """Smallest and largest positive weight; both 1 if there are none."""
     positive = np.empty(0) if weights is None else weights[weights > 0.0]
     return (float(positive.min()), float(positive.max())) if len(positive) else (1.0, 1.0)
 
 
 def check_rows(X: Any, y: Any, empty: bool) -> tuple[Any, Any]:
-    """Rows after scikit-learn's checks, and the labels; there may be none in any case."""
+    """Rows after scikit-learn's checks, and the labels; zero rows are always allowed."""
     X = check_array(
         as_csr(X) if sp.issparse(X) else X,
         accept_sparse="csr",
@@ -264,15 +264,15 @@ def as_source(
     classes: Any = None,
     validate: Validate = check_rows,
 ) -> tuple[ArraySource, Target]:
-    """Source of the rows of an array with labels.
+    """Make a source from an array of rows and its labels.
 
-    Values are not checked to be finite here: the pass over the rows does that.
+    The pass over the rows, not this function, checks that values are finite.
 
     Parameters
     ----------
     validate : callable, default=check_rows
-        ``validate(X, y, empty)``: both as arrays (or CSR matrices), after checks; whether there may
-        be no rows.
+        ``validate(X, y, empty)`` checks X and y and returns them as arrays (or CSR matrices);
+        ``empty`` says whether zero rows are allowed.
     """
     X, y = validate(X, y, False)
     labels, target = encode_labels(y, classes)

@@ -1,4 +1,4 @@
-"""The contract of a source, and the blocks it gives."""
+"""The source protocol, and the blocks of rows that a source yields."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from parallel_ridge.sources._labels import Labels
 T = TypeVar("T")
 
 
-Gather = Callable[[Callable[[], T]], list[T]]  # the verb of a backend
+Gather = Callable[[Callable[[], T]], list[T]]  # a backend's method of this name
 
 
-Validate = Callable[[Any, Any, bool], tuple[Any, Any]]  # X, y, and whether there may be no rows
+Validate = Callable[[Any, Any, bool], tuple[Any, Any]]  # X, y, and whether zero rows are allowed
 
 
 @dataclass(frozen=True)
 class Block:
-    """Some rows of a source.
+    """A block of rows from a source.
 
     Attributes
     ----------
     rows : slice or ndarray of int
-        Their positions, for error messages.
+        Positions of the rows, for error messages.
     X : ndarray or CSR matrix of shape (m, d)
     labels : Labels
     weights : ndarray of shape (m,), float64, or None
     group : int
-        The group that all of the rows are in, of a source of groups.
+        Group that all of the rows belong to, if the source has groups.
     """
 
     rows: slice | NDArray[np.intp]
@@ -42,7 +42,7 @@ class Block:
     group: int = 0
 
     def position(self, row: int) -> int:
-        """Position, among all rows, of one of the block's."""
+        """Position among all rows of a row of the block."""
         start = self.rows.start + row if isinstance(self.rows, slice) else self.rows[row]
         return int(start)
 
@@ -51,13 +51,13 @@ class Source(Protocol):
     """Rows that a backend can read.
 
     The facts of a source are those of *all* rows, wherever they live; its blocks are rows of this
-    process. Where rows live in several processes, all of them must ask for the same facts in the same
+    process. If rows live in several processes, all of them must ask for the same facts in the same
     order, because a fact is gathered when it is asked for.
     """
 
     @property
     def n_features(self) -> int:
-        """Columns of the rows."""
+        """Number of columns."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -65,11 +65,11 @@ class Source(Protocol):
 
     @property
     def sparse(self) -> bool:
-        """Whether rows come as CSR."""
+        """Whether blocks are CSR matrices."""
 
     @property
     def collectable(self) -> bool:
-        """Whether one process can have all of the rows."""
+        """Whether one process can collect all of the rows."""
 
     @property
     def fold_sizes(self) -> Sequence[int]:
@@ -81,7 +81,7 @@ class Source(Protocol):
 
     @property
     def n_rows(self) -> int:
-        """Rows of all processes."""
+        """Number of rows in all processes."""
 
     @property
     def weighted(self) -> bool:
@@ -89,25 +89,25 @@ class Source(Protocol):
 
     @property
     def local_rows(self) -> slice:
-        """Where this process's rows stand among all."""
+        """Slice of all rows that this process holds."""
 
     def blocks(self, n_rows: int) -> Iterator[Block]:
-        """Blocks of ``n_rows`` of this process's rows; the last one of each group may be shorter."""
+        """Blocks of ``n_rows`` of this process's rows; the last of each group may be shorter."""
 
     def sample(self, n_rows: int) -> Any:
-        """At most ``n_rows`` rows, spread evenly over the source: an array or CSR."""
+        """At most ``n_rows`` rows, spread evenly over the source, as an array or CSR matrix."""
 
     def weight_sum(self) -> float:
         """Sum of the rows' weights."""
 
     def positive_rows(self) -> int:
-        """Rows with a positive weight."""
+        """Number of rows with a positive weight."""
 
     def weight_range(self) -> tuple[float, float]:
-        """The smallest positive weight and the largest; ones if there are none."""
+        """Smallest and largest positive weight; both 1 if there are none."""
 
     def class_counts(self, n_classes: int) -> NDArray[np.int64]:
-        """Rows of each class."""
+        """Number of rows in each class."""
 
     def magnitude(self) -> int:
         """Largest absolute value of integer rows."""
@@ -116,25 +116,25 @@ class Source(Protocol):
         """Number of values in the rows; for sparse rows, of those that are stored."""
 
     def reweighted(self, table: NDArray[np.float64] | None) -> Self:
-        """The rows with their weights times those of their classes (see `Labels.weights`)."""
+        """The rows, each weight multiplied by its class weight (see `Labels.weights`)."""
 
     def take(self, rows: NDArray[np.intp]) -> Self:
-        """Some of this process's rows, by position; a row may come more than once."""
+        """Rows of this process selected by position; a row may be selected more than once."""
 
     def grouped(self, group: Any, table: Sequence[int]) -> Self:
-        """The rows in groups: row ``i`` in ``table[group[i]]``, or left out if that is -1.
+        """The rows in groups: row ``i`` joins group ``table[group[i]]``, or none if that is -1.
 
         Parameters
         ----------
         group : ndarray of int
-            A number for each of this process's rows; its form is up to whoever makes the source and
-            the groups.
+            One number per row of this process; its form is up to whoever makes the source and the
+            groups.
         table : sequence of int
             The group that each number stands for.
         """
 
     def with_others_weightless(self) -> Self:
-        """All rows once each, of which some were taken; those not taken have weight zero."""
+        """All rows that `take` chose from, once each; rows not taken have weight zero."""
 
     def with_rows(self, X: NDArray[Any]) -> Self:
-        """The same labels and weights, with other features of all rows."""
+        """The same labels and weights with different features for all rows."""

@@ -1,4 +1,4 @@
-"""Labels: which are the same, in which order, and as codes."""
+"""Labels: their equality, their order and their codes."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from parallel_ridge.sources._sparse import as_csr
 
 
 def is_text(labels: NDArray[Any]) -> bool:
-    """Whether labels are strings, or objects such as strings."""
+    """Whether labels are strings, or Python objects (usually strings)."""
     return labels.dtype.kind in "OUS"
 
 
 def plain(labels: Any) -> Any:
-    """Numbers of a pandas extension type as NumPy's; everything else as it is.
+    """Numbers of a pandas extension type as a NumPy array; anything else unchanged.
 
-    scikit-learn goes by way of float64, in which integers beyond 2^53 become one.
+    scikit-learn converts them through float64, which merges integers beyond 2^53.
     """
     kind: Any = getattr(labels, "dtypes", getattr(labels, "dtype", None))
-    kinds = list(kind) if hasattr(kind, "to_list") else [kind]  # those of a frame's columns
+    kinds = list(kind) if hasattr(kind, "to_list") else [kind]  # one dtype per column
     if kind is None or all(isinstance(one, np.dtype) for one in kinds):
         return labels
     array = np.asarray(labels)
@@ -35,18 +35,18 @@ def plain(labels: Any) -> Any:
 
 
 def union_of_labels(*parts: NDArray[Any]) -> NDArray[Any]:
-    """Distinct labels, ascending, each with the value that it has.
+    """Distinct labels in ascending order, each with its exact value.
 
     Parameters
     ----------
     *parts : ndarrays
-        Labels of each origin; those without any do not count.
+        Labels from each origin; empty arrays are ignored.
 
     Raises
     ------
     ValueError
-        If strings meet numbers, or if no dtype holds all labels exactly (NumPy would join int64 and
-        uint64 as float64, in which labels beyond 2^53 become one).
+        If strings and numbers are mixed, or if no dtype holds all labels exactly (NumPy would join
+        int64 and uint64 as float64, which merges labels beyond 2^53).
     """
     full = [part for part in parts if len(part)] or list(parts[:1])
     first = full[0]
@@ -55,8 +55,8 @@ def union_of_labels(*parts: NDArray[Any]) -> NDArray[Any]:
             next(part for part in full if is_text(part) == kind) for kind in (True, False)
         )
         raise ValueError(
-            f"Some rows have labels {_few(text)} and others {_few(other)}: strings and numbers do not "
-            "order. Convert one of them."
+            f"Some rows have labels {_few(text)} and others {_few(other)}: strings and numbers "
+            "have no common order. Convert one of them."
         )
     try:
         if all(part.dtype == first.dtype for part in full):
@@ -66,16 +66,16 @@ def union_of_labels(*parts: NDArray[Any]) -> NDArray[Any]:
         return np.unique(np.concatenate(exact))
     except TypeError as error:
         raise ValueError(
-            f"Labels {_few(first)} and {_few(full[-1])} do not order: {error}."
+            f"Labels {_few(first)} and {_few(full[-1])} have no common order: {error}."
         ) from error
 
 
 def as_labels(classes: Any) -> NDArray[Any]:
-    """Labels as a user lists them, distinct and ascending."""
+    """Labels that a user lists, made distinct and ascending."""
     labels = np.asarray(classes)
     if labels.dtype.kind == "f" and not isinstance(classes, np.ndarray):
         given = np.asarray(classes, dtype=object).ravel()
-        if all(isinstance(label, Integral) for label in given):  # which have no dtype in common
+        if all(isinstance(label, Integral) for label in given):  # NumPy found no common dtype
             labels = np.asarray(given, dtype=_integer_dtype(int(min(given)), int(max(given))))
     return union_of_labels(labels.ravel())
 
@@ -83,12 +83,12 @@ def as_labels(classes: Any) -> NDArray[Any]:
 def among(
     labels: NDArray[Any], classes: NDArray[Any]
 ) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    """Positions of labels in ascending classes, and which of them are there (others have position 0).
+    """Positions of labels in ascending classes (0 if absent), and which labels are present.
 
     Raises
     ------
     ValueError
-        As `union_of_labels`.
+        See `union_of_labels`.
     """
     if not len(classes) or not len(labels):
         return np.zeros(len(labels), np.intp), np.zeros(len(labels), np.bool_)
@@ -116,24 +116,24 @@ def _integer_dtype(low: int, high: int) -> np.dtype[Any]:
         if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
             return np.dtype(kind)
     raise ValueError(
-        f"Labels from {low} to {high} have no integer dtype in common: number the classes anew."
+        f"Labels from {low} to {high} have no integer dtype in common: renumber the classes."
     )
 
 
 def _as_exactly(labels: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Labels in another dtype, if they keep their values."""
+    """Labels in another dtype; raise an error if that changes a value."""
     cast = labels.astype(dtype)
     if dtype.kind in "mM" and not np.array_equal(cast.astype(labels.dtype), labels):
         away = labels[cast.astype(labels.dtype) != labels]
         raise ValueError(
-            f"Some labels are {dtype}, which does not reach the label {away[0]} of others: convert all "
-            "to one unit of time."
+            f"Some labels are {dtype}, which cannot hold the label {away[0]} of others: convert "
+            "all labels to one unit of time."
         )
     if labels.dtype.kind in "iu" and dtype.kind == "f":
         for label, other in zip(labels.tolist(), cast.tolist(), strict=True):
             if int(other) != label:
                 raise ValueError(
-                    f"Some labels are {dtype}, which does not hold the label {label} of others: it "
+                    f"Some labels are {dtype}, which cannot hold the label {label} of others: it "
                     f"would become {int(other)}. Pass all labels as integers."
                 )
     return cast
@@ -153,7 +153,7 @@ class Labels:
     codes : ndarray of int32
         Positions in the classes.
     indptr : ndarray of shape (n + 1,), int64, or None
-        Where each row's codes begin, for multilabel targets.
+        Start of each row's codes, for multilabel targets.
     """
 
     codes: NDArray[np.int32]
@@ -185,20 +185,20 @@ class Labels:
         return Labels(codes, np.concatenate([[0], np.cumsum(np.concatenate(lengths))]))
 
     def indicator(self, n_classes: int) -> NDArray[np.float64]:
-        """Matrix of shape (n, n_classes) of +1 where a row has a class, -1 where not."""
+        """Matrix of shape (n, n_classes): +1 where a row has a class, -1 where it does not."""
         indptr = np.arange(len(self) + 1) if self.indptr is None else self.indptr
         out = np.full((len(self), n_classes), -1.0)
         out[np.repeat(np.arange(len(self)), np.diff(indptr)), self.codes] = 1.0
         return out
 
     def weights(self, table: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Weight of each row by its classes.
+        """Weight of each row, from the weights of its classes.
 
         Parameters
         ----------
         table : ndarray of shape (k,), or (k, 2) for multilabel targets
-            Weight of each class; for multilabel targets, of rows without and with each label, which
-            are multiplied.
+            Weight of each class. For multilabel targets, the weights of rows without and with each
+            label; a row's weights are multiplied.
         """
         if self.indptr is None:
             return table[self.codes]
@@ -216,14 +216,14 @@ class Target:
     classes : ndarray of shape (k,)
         Labels in ascending order; ``arange(k)`` for multilabel targets.
     multilabel : bool
-        Whether a row may have any number of them.
+        Whether a row may have any number of classes.
     """
 
     classes: NDArray[Any]
     multilabel: bool
 
     def decode(self, labels: Labels) -> NDArray[Any]:
-        """The labels that positions stand for; a matrix of 0 and 1 for multilabel targets."""
+        """The labels that the codes stand for; a matrix of 0 and 1 for multilabel targets."""
         if self.multilabel:
             return (labels.indicator(len(self.classes)) > 0).astype(int)
         classes: NDArray[Any] = self.classes[labels.codes]
@@ -231,13 +231,13 @@ class Target:
 
 
 def encode_labels(y: Any, classes: Any = None) -> tuple[Labels, Target]:
-    """Positions of labels in the sorted classes.
+    """Encode labels as positions in the sorted classes.
 
     Parameters
     ----------
     y : array-like of shape (n,) or (n, 1), or indicator matrix of shape (n, k)
     classes : array-like, default=None
-        All labels there are; those of ``y`` when None.
+        All possible labels; those of ``y`` if None.
 
     Raises
     ------
@@ -250,7 +250,7 @@ def encode_labels(y: Any, classes: Any = None) -> tuple[Labels, Target]:
     if y.ndim == 2 and y.shape[1] == 1 and not sp.issparse(y):
         y = column_or_1d(y, warn=True)
     if len(getattr(y, "shape", ())) == 1 and y.dtype.kind in "bui" and len(y):
-        return _encode_integers(y, classes)  # needs neither sorting nor a look at the type
+        return _encode_integers(y, classes)  # no need to sort, or to check the type of target
     if y.shape[0] == 0 and classes is None:
         raise ValueError("y has no rows, so its classes are unknown: pass classes.")
     if y.shape[0]:
@@ -268,7 +268,7 @@ def encode_labels(y: Any, classes: Any = None) -> tuple[Labels, Target]:
 
 
 def _encode_indicator(y: Any, classes: Any) -> tuple[Labels, Target]:
-    """Positions of the labels of multilabel rows."""
+    """Encode the rows of a multilabel indicator matrix."""
     indicator = sp.csr_matrix(y)
     values = np.unique(indicator.data).tolist()
     if not (set(values) <= {0, 1} or set(values) <= {-1, 1}):
@@ -291,7 +291,7 @@ def _encode_integers(y: NDArray[Any], classes: Any) -> tuple[Labels, Target]:
     if high - low >= 2**16:
         found, codes = np.unique(y, return_inverse=True)
     else:
-        # Unsigned labels may exceed int64, differences of signed ones their own dtype.
+        # Unsigned labels may exceed int64; differences of signed labels may exceed their own dtype.
         away = y - y.dtype.type(low) if y.dtype.kind == "u" else y.astype(np.int64) - low
         offsets = away.astype(np.intp, copy=False)
         present = np.bincount(offsets, minlength=high - low + 1) > 0
@@ -301,7 +301,7 @@ def _encode_integers(y: NDArray[Any], classes: Any) -> tuple[Labels, Target]:
 
 
 def _among(found: NDArray[Any], classes: Any, codes: NDArray[Any]) -> tuple[Labels, Target]:
-    """Codes among `found` as codes among `classes`."""
+    """Turn positions in `found` into positions in `classes`."""
     if classes is None:
         return Labels(codes.astype(np.int32, copy=False)), Target(found, multilabel=False)
     classes = as_labels(classes)
@@ -315,7 +315,7 @@ def places(found: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.int32]:
     Raises
     ------
     ValueError
-        If one is not there.
+        If a label is not among the classes.
     """
     positions, known = among(found, classes)
     if not known.all():

@@ -11,17 +11,18 @@ from numpy.typing import NDArray
 
 
 def check_sparse(X: Any, name: str = "X") -> None:
-    """Raise unless a sparse matrix has its values in its own rows and columns: SciPy does not look.
+    """Raise if a sparse matrix has values outside its rows and columns; SciPy does not check.
 
     Parameters
     ----------
     X : sparse matrix of any format
     name : str
-        What it is called in the message.
+        Name of the matrix in the message.
 
     Raises
     ------
     ValueError
+        If the indices of the matrix are damaged; the message says how.
     """
     n, d = X.shape
     if X.format == "coo":
@@ -40,8 +41,8 @@ def check_sparse(X: Any, name: str = "X") -> None:
     used = indptr[-1]
     if len(indices) < used or len(X.data) < used:
         raise ValueError(
-            f"{name} is a damaged {X.format.upper()} matrix: it has fewer than its indptr's {used} "
-            "values."
+            f"{name} is a damaged {X.format.upper()} matrix: its indptr counts {used} values, but "
+            "it has fewer."
         )
     indices = indices[:used]
 
@@ -59,24 +60,24 @@ def _raise_outside(
     if outside.any():
         row, column = place(int(np.flatnonzero(outside)[0]))
         raise ValueError(
-            f"{name} is a damaged {X.format.upper()} matrix: row {row} has a value in column {column}, "
-            f"and there are {X.shape[0]} rows and {X.shape[1]} columns."
+            f"{name} is a damaged {X.format.upper()} matrix: row {row} has a value in column "
+            f"{column}, but the matrix has {X.shape[0]} rows and {X.shape[1]} columns."
         )
 
 
 def as_csr(X: Any, name: str = "X") -> Any:
-    """A sparse matrix of any format as CSR; one that is damaged is refused (see `check_sparse`)."""
+    """A sparse matrix of any format as CSR; a damaged one raises an error (see `check_sparse`)."""
     if X.ndim != 2:
-        return X  # which scikit-learn's checks refuse
+        return X  # scikit-learn's checks reject it
     check_sparse(X, name)
     if X.format != "csr":
         X = sp.csr_matrix(X)
-        check_sparse(X, name)  # lists and dictionaries of indices show their damage only now
+        check_sparse(X, name)  # only now does damage in LIL and DOK matrices show
     return X
 
 
 def canonical(X: Any) -> Any:
-    """CSR with ascending indices and no repeats; the caller's matrix stays as it is.
+    """CSR with ascending indices and no duplicates; the caller's matrix stays unchanged.
 
     Raises
     ------

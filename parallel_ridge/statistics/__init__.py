@@ -1,4 +1,4 @@
-"""Sufficient statistics: the additive algebra between the pass over rows and the solve."""
+"""Sufficient statistics: the additive algebra between the pass over the rows and the solve."""
 
 from parallel_ridge.statistics._packing import fold_rounding
 from parallel_ridge.statistics._statistics import SufficientStatistics

@@ -1,4 +1,4 @@
-"""Statistics as files: arrays in a zip archive, checked when they are read."""
+"""Files of statistics: arrays in a zip archive, checked on reading."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 FORMAT = "parallel_ridge.SufficientStatistics"
 VERSION = 2
-# Members of a file. Those of version 1 had text as NumPy's strings, which lose NUL at the end.
+# Members of a file. Version 1 stored text as NumPy strings, which drop trailing NULs.
 MEMBERS = (
     "header", "shift", "feature_sums", "triangle", "classes", "class_counts", "class_weights",
     "class_sums", "rounding", "feature_names",
@@ -76,7 +76,7 @@ def save(file: str | os.PathLike[str] | IO[bytes], statistics: SufficientStatist
 
 
 def load(file: str | os.PathLike[str] | IO[bytes]) -> tuple[int, dict[str, Any]]:
-    """The version of a file, and the attributes of the statistics that it holds.
+    """Version of a file, and attributes of the statistics in it.
 
     Raises
     ------
@@ -99,10 +99,10 @@ def _load(stream: IO[bytes], name: str) -> tuple[int, dict[str, Any]]:
         if header["version"] > VERSION:
             raise ValueError(
                 f"its version {header['version']} is newer than {VERSION}, "
-                "the newest this parallel_ridge reads"
+                "the newest that this parallel_ridge can read"
             )
         return header["version"], _from_arrays(header, arrays)
-    except Exception as error:  # whatever zipfile, numpy and json make of damage
+    except Exception as error:  # zipfile, numpy and json raise many types for damaged files
         raise ValueError(
             f"Cannot load sufficient statistics from {name}: {error}. The file is damaged, "
             "truncated, or was not written by SufficientStatistics.save."
@@ -123,20 +123,20 @@ def _check_sums(
     weight_sum: float,
     multilabel: bool,
 ) -> None:
-    """Raise where sums contradict each other by more than rounding can make them."""
+    """Raise if sums contradict each other by more than rounding can explain."""
     weights, counts = arrays["class_weights"], arrays["class_counts"]
     slack = 1e-6 * weight_sum
     if (weights < -slack).any() or (weights > weight_sum + slack).any():
-        raise ValueError("the weights of the classes are negative, or more than that of all rows")
+        raise ValueError("the weights of the classes are negative, or exceed that of all rows")
     if not multilabel and abs(weights.sum() - weight_sum) > slack:
         raise ValueError("the weights of the classes do not add up to that of all rows")
     exact = diagonal.dtype == np.int64
     if exact and (weight_sum != n_samples or not np.array_equal(weights, counts)):
-        raise ValueError("the sums are of integers, and the weights are not the numbers of rows")
+        raise ValueError("the sums are integers, but the weights are not the numbers of rows")
     squares = diagonal.astype(np.float64)
     if (squares < -1e3 * rounding).any():
         raise ValueError("a sum of squares is negative")
-    # By Cauchy and Schwarz; divided, since the squares of sums may overflow.
+    # The Cauchy-Schwarz inequality, with roots because the squares of sums may overflow.
     sums = np.abs(arrays["feature_sums"].astype(np.float64))
     bound = np.sqrt(np.maximum(squares, 0.0) + 1e3 * rounding) * weight_sum**0.5
     if (sums > (1.0 + 1e-4) * bound + 1e-290).any():
@@ -144,7 +144,7 @@ def _check_sums(
 
 
 def _read_members(stream: IO[bytes]) -> dict[str, NDArray[Any]]:
-    """The arrays of a file, of the names that are expected; sizes are checked before they are read."""
+    """The arrays of a file that have expected names; sizes are checked before arrays are read."""
     if not stream.seekable():
         stream = io.BytesIO(stream.read())
     length = stream.seek(0, os.SEEK_END)
@@ -162,7 +162,7 @@ def _read_members(stream: IO[bytes]) -> dict[str, NDArray[Any]]:
                 raise ValueError(f"its member {name!r} is compressed")
             if info.header_offset + info.file_size > length:
                 raise ValueError(
-                    f"its member {name!r} is said to have {info.file_size} bytes, and the file has "
+                    f"its member {name!r} claims to have {info.file_size} bytes, but the file has "
                     f"{length}"
                 )
             with archive.open(info) as content:
@@ -177,8 +177,8 @@ def _read_members(stream: IO[bytes]) -> dict[str, NDArray[Any]]:
                 n_bytes = math.prod(shape) * dtype.itemsize
                 if dtype.hasobject or content.tell() + n_bytes != info.file_size:
                     raise ValueError(
-                        f"its member {name!r} has {info.file_size} bytes, which are no array of shape "
-                        f"{shape} and {dtype}"
+                        f"its member {name!r} has {info.file_size} bytes, which do not make an "
+                        f"array of shape {shape} and dtype {dtype}"
                     )
                 data = np.frombuffer(bytearray(content.read()), dtype)
             arrays[name] = data.reshape(shape, order="F" if fortran else "C")
@@ -186,7 +186,7 @@ def _read_members(stream: IO[bytes]) -> dict[str, NDArray[Any]]:
 
 
 def _check_header(header: dict[str, Any]) -> None:
-    """Raise unless each entry has its type; a flag is no number."""
+    """Raise unless each entry has the right type; a bool does not count as a number."""
     kinds: dict[str, tuple[type, ...]] = {
         "version": (int,),
         "n_samples": (int,),
@@ -202,11 +202,11 @@ def _check_header(header: dict[str, Any]) -> None:
         if type(value) not in types:
             raise ValueError(f"its header's {name} is {value!r}")
         if isinstance(value, list) and not all(isinstance(one, str) for one in value):
-            raise ValueError(f"its header's {name} are not strings only: {value[:5]}")
+            raise ValueError(f"its header's {name} are not strings: {value[:5]}")
 
 
 def _check_arrays(arrays: dict[str, NDArray[Any]]) -> None:
-    """Raise unless each array has its shape and its dtype, and numbers that are finite."""
+    """Raise unless each array has the right shape and dtype, and finite numbers."""
     d, k = len(arrays["shift"]), len(arrays["classes"])
     if d == 0:
         raise ValueError("it has no features")
@@ -238,13 +238,13 @@ def _check_arrays(arrays: dict[str, NDArray[Any]]) -> None:
     if classes.dtype.kind not in "biufOUSmM" or not (classes[:-1] < classes[1:]).all():
         raise ValueError("classes are not distinct labels in ascending order")
     if classes.dtype.kind in "fmM" and np.isnan(classes).any():
-        raise ValueError("one of the classes is not a number, or no time")
+        raise ValueError("one of the classes is NaN or NaT")
 
 
 def _check_counts(
     n_samples: int, weight_sum: float, multilabel: bool, counts: NDArray[np.int64]
 ) -> None:
-    """Raise where numbers of rows contradict each other."""
+    """Raise if numbers of rows contradict each other."""
     if not 0 <= n_samples < 2**63:
         raise ValueError(f"there cannot be {n_samples} rows")
     if (counts < 0).any() or not (counts <= n_samples).all() or not 0 <= weight_sum < np.inf:
@@ -260,23 +260,23 @@ def _read_rounding(
     n_samples: int,
     dtype: np.dtype[Any],
 ) -> NDArray[np.float64]:
-    """Rounding errors of the sums of squares: those of the file, or an estimate for version 1."""
+    """Rounding errors of the sums of squares, from the file or (version 1) estimated."""
     rounding = arrays.get("rounding")
-    if version == 1:  # which held none, and differences with what rounding left
+    if version == 1:  # held none, and may hold differences with a residue of rounding
         squares = gram.diagonal().astype(np.float64)
         least = np.zeros(len(gram))
         if gram.dtype == np.float64:
             least = fold_rounding(gram, arrays["class_sums"], n_samples, dtype)
         return np.maximum(least, -squares)
     if rounding is None or rounding.shape != (len(gram),) or rounding.dtype != np.float64:
-        raise ValueError("the rounding errors are not numbers, one for each feature")
+        raise ValueError("the rounding errors are not one float64 number per feature")
     if not (np.isfinite(rounding) & (rounding >= 0.0)).all():
-        raise ValueError("the rounding errors are not finite and positive")
+        raise ValueError("the rounding errors are not finite, or negative")
     return rounding
 
 
 def _from_arrays(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
-    """Check everything that the rest of the package takes for granted; the attributes."""
+    """Check everything that the rest of the package relies on; return the attributes."""
     version, names = header["version"], arrays.get("feature_names")
     if version > 1:
         if header["labels"] is not None:

@@ -1,4 +1,4 @@
-"""Gram matrices as packed triangles, as floats, and what a fold has rounded in them."""
+"""Gram matrices: packed triangles, conversion to floats, and the rounding error of a fold."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from parallel_ridge.numerics import LEAST, ROUNDING
 
 
 def shortened(numbers: NDArray[Any]) -> NDArray[Any]:
-    """Integers in 32 bits where all of them fit."""
+    """Integers as int32 if all of them fit."""
     if numbers.dtype == np.int64 and len(numbers):
         short = np.iinfo(np.int32)
         if short.min <= numbers.min() and numbers.max() <= short.max:
@@ -55,12 +55,13 @@ def pack_triangle(matrix: NDArray[Any], overwrite: bool = False) -> NDArray[Any]
 
 
 def unpack_triangle(packed: NDArray[Any], d: int, out: NDArray[Any] | None = None) -> NDArray[Any]:
-    """Square matrix with an upper triangle that was packed.
+    """Square matrix from a packed upper triangle.
 
     Parameters
     ----------
     out : ndarray of shape (d, d), default=None
-        Where to put it, what is below then meaningless; ``packed`` may be the front of its memory.
+        Where to write the matrix, whose lower triangle is then meaningless; ``packed`` may be the
+        start of its memory.
     """
     matrix = np.zeros((d, d), packed.dtype) if out is None else out
     if d:

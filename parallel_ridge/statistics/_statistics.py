@@ -1,4 +1,4 @@
-"""Sufficient statistics: the additive algebra between the pass over rows and the solve."""
+"""Sufficient statistics: the additive algebra between the pass over the rows and the solve."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from parallel_ridge.statistics._packing import (
     unpack_triangle,
 )
 
-# Fields that copies share, since nothing changes them.
+# Fields that copies share, because nothing modifies them.
 SHARED = (
     "n_samples", "weight_sum", "classes", "dtype", "multilabel", "feature_names",
 )  # fmt: skip
@@ -30,22 +30,22 @@ SHARED = (
 
 @dataclass(repr=False, eq=False)
 class SufficientStatistics:
-    """All that ridge classification needs to know of a set of weighted, labelled rows.
+    """All that ridge classification needs to know about a set of weighted, labelled rows.
 
     The statistics of disjoint sets of rows add: ``a + b`` merges, ``a - b`` forgets, and the
-    statistics of no rows are zero. Integer rows without weights are held as int64, so that every
-    way to split or order them gives the same bits; int64 sums that could overflow go on as float64.
+    statistics of no rows are zero. Sums of integer rows without weights are int64, so every way to
+    split or order the rows gives the same bits; int64 sums that could overflow become float64.
 
     :func:`parallel_ridge.sufficient_statistics` makes them from rows.
 
     Parameters
     ----------
     n_samples : int
-        Rows.
+        Number of rows.
     weight_sum : float
         Sum of the rows' weights.
     shift : ndarray of shape (d,), float64
-        What was subtracted from each row ``x`` before its products: sums below are about it.
+        Subtracted from each row ``x`` before its products are formed: the sums below are about it.
     feature_sums : ndarray of shape (d,)
         Sum of ``w (x - shift)``.
     gram : ndarray of shape (d, d), int64 or float64
@@ -53,26 +53,26 @@ class SufficientStatistics:
     classes : ndarray of shape (k,)
         Labels in ascending order; ``arange(k)`` for multilabel targets.
     class_counts : ndarray of shape (k,), int64
-        Rows of each class.
+        Number of rows in each class.
     class_weights : ndarray of shape (k,), float64
         Sum of the weights of each class.
     class_sums : ndarray of shape (k, d)
         Sum of ``w (x - shift)`` over the rows of each class.
     rounding : ndarray of shape (d,), float64
-        Estimated rounding error of the diagonal of ``gram``; that of element ``(i, j)`` is the root of
-        the product of two of these. Zero for exact sums.
+        Estimated rounding error of the diagonal of ``gram``; that of element ``(i, j)`` is the
+        square root of the product of elements ``i`` and ``j``. Zero for exact sums.
     dtype : dtype
-        Floating dtype that coefficients solved from these statistics have.
+        Floating dtype of coefficients solved from these statistics.
     multilabel : bool, default=False
         Whether a row may have any number of the classes.
     feature_names : ndarray of shape (d,) of str, or None
-        Names of the columns, where the rows had them.
+        Names of the columns, if the rows had them.
 
     Notes
     -----
     For targets coded +1 and -1, ``X^T W Y = 2 class_sums - feature_sums``, so no target matrix is
-    needed. Moving the shift by ``t`` takes ``gram`` to ``gram - t s^T - s t^T + n t t^T`` with ``s``
-    the feature sums and ``n`` the sum of weights (Chan, Golub and LeVeque, 1983,
+    needed. Moving the shift by ``t`` turns ``gram`` into ``gram - t s^T - s t^T + n t t^T``, with
+    ``s`` the feature sums and ``n`` the sum of weights (Chan, Golub and LeVeque, 1983,
     doi:10.1080/00031305.1983.10483115, give the one-column case).
     """
 
@@ -92,7 +92,7 @@ class SufficientStatistics:
 
     @property
     def n_features(self) -> int:
-        """Columns of the rows."""
+        """Number of columns."""
         return len(self.feature_sums)
 
     @property
@@ -102,7 +102,7 @@ class SufficientStatistics:
 
     @property
     def means(self) -> NDArray[np.float64]:
-        """Weighted means of the columns; the shift where there is no weight."""
+        """Weighted means of the columns; the shift if there is no weight."""
         n = self.weight_sum
         return self.shift + self.feature_sums / n if n > 0.0 else self.shift.copy()
 
@@ -119,9 +119,9 @@ class SufficientStatistics:
         )
 
     def __eq__(self, other: object) -> bool:
-        """Equal values in every field; the lower triangles do not count.
+        """Whether every field is equal; the lower triangles are ignored.
 
-        Exact sums of integers never equal floating-point ones: they go on to other bits.
+        Exact sums of integers never equal floating-point sums: solving them gives other bits.
         """
         if not isinstance(other, SufficientStatistics):
             return NotImplemented
@@ -136,7 +136,7 @@ class SufficientStatistics:
     __hash__ = None  # type: ignore[assignment]  # mutable arrays inside
 
     def __getstate__(self) -> dict[str, Any]:
-        """Pickles hold the triangle that is meaningful, of integers that are as short as they may be."""
+        """Pickles hold only the meaningful triangle, with integers as short as possible."""
         return {**vars(self), "gram": shortened(pack_triangle(self.gram))}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -146,20 +146,20 @@ class SufficientStatistics:
         vars(self).update(state)
 
     def pack(self, overwrite: bool = False) -> list[NDArray[Any]]:
-        """All that adds when statistics of the same classes about the same shift add.
+        """The numbers that add when statistics of the same classes about the same shift add.
 
         Parameters
         ----------
         overwrite : bool, default=False
-            Pack into the memory of the Gram matrix; these statistics are then used up.
+            Pack into the memory of the Gram matrix; these statistics are then consumed.
 
         Returns
         -------
         list of ndarray
-            The upper triangle of the Gram matrix, row by row, ``d (d + 1) / 2`` numbers; the sums of
-            all rows and of each class, ``d + k d``, both int64 or float64; the numbers of rows, of all
-            and of each class (int64), and their weights (float64), ``1 + k``, with the rounding
-            errors behind them, ``d``.
+            The upper triangle of the Gram matrix, row by row (``d (d + 1) / 2`` numbers), and the
+            sums of all rows and of each class (``d + k d``), both int64 or float64; the numbers of
+            rows, total and per class (``1 + k``, int64); the weights, total and per class, followed
+            by the rounding errors (``1 + k + d``, float64).
         """
         return [
             pack_triangle(self.gram, overwrite),
@@ -169,9 +169,9 @@ class SufficientStatistics:
         ]
 
     def unpack(self, arrays: list[NDArray[Any]]) -> SufficientStatistics:
-        """Statistics like these with other numbers: the first of the list, which `pack` gives.
+        """Statistics like these with other numbers: the first arrays of a list made by `pack`.
 
-        The arrays are taken from the list; the triangle may lie in the memory of the Gram matrix.
+        The arrays are removed from the list; the triangle may share the memory of the Gram matrix.
         """
         triangle, sums, counts, weights = (arrays.pop(0) for _ in range(4))
         d, k = self.n_features, self.n_classes
@@ -200,7 +200,7 @@ class SufficientStatistics:
         return self._combine(other, 1)
 
     def __sub__(self, other: SufficientStatistics) -> SufficientStatistics:
-        """Forget rows that were added before; a class whose last rows go, goes with them."""
+        """Forget rows that were added before; a class that loses its last rows is dropped."""
         if not isinstance(other, SufficientStatistics):
             return NotImplemented
         self._union(other, "subtract")
@@ -231,20 +231,22 @@ class SufficientStatistics:
         Raises
         ------
         ValueError
-            If there are none: the number of features would be unknown.
+            If there are none, because the number of features is then unknown.
         """
         items = list(statistics)
         if not items:
-            raise ValueError("Cannot sum no statistics: the number of features is unknown.")
+            raise ValueError(
+                "Cannot sum an empty list of statistics: the number of features is unknown."
+            )
         return pairwise_sum(items)
 
     def select_classes(self, classes: ArrayLike) -> SufficientStatistics:
-        """Statistics with these classes, ascending; new ones have no rows.
+        """Statistics with the given classes, in ascending order; new classes have no rows.
 
         Raises
         ------
         ValueError
-            If a class that has rows is left out, or if they are not distinct and ascending.
+            If a class with rows is left out, or if the classes are not distinct and ascending.
         """
         classes = np.asarray(classes)
         if classes.ndim != 1 or not (len(classes) < 2 or (classes[:-1] < classes[1:]).all()):
@@ -278,18 +280,18 @@ class SufficientStatistics:
     def reshift(
         self, shift: ArrayLike, *, overwrite: bool = False, floats: bool = False
     ) -> SufficientStatistics:
-        """Copy of the statistics about another shift, exactly derived.
+        """Copy of the statistics about another shift, derived exactly.
 
-        Integer sums stay exact where the shift moves by integers.
+        Integer sums stay exact if the shift moves by integers.
 
         Parameters
         ----------
         shift : array-like of shape (d,)
             The new shift.
         overwrite : bool, default=False
-            Take over the Gram matrix instead of copying it; these statistics are then used up.
+            Reuse the Gram matrix instead of copying it; these statistics are then consumed.
         floats : bool, default=False
-            Round an exact Gram matrix to float64 on the way; the other sums stay exact.
+            Also round an exact Gram matrix to float64; the other sums stay exact.
         """
         shift = np.asarray(shift, dtype=np.float64)
         if shift.shape != self.shift.shape:
@@ -345,7 +347,7 @@ class SufficientStatistics:
             ) from error
 
     def _without_residue(self) -> SufficientStatistics:
-        """Sums of no rows are zero and weights are not negative, whatever rounding left of them."""
+        """Set sums of no rows to zero and clip negative weights, which rounding can leave."""
         empty = self.class_counts == 0
         weights = np.where(empty, 0.0, np.maximum(self.class_weights, 0.0))
         if self.multilabel:
@@ -369,7 +371,7 @@ class SufficientStatistics:
         )
 
     def _check_combines(self, other: SufficientStatistics, verb: str) -> None:
-        """Raise unless both are of the same features and the same kind of targets."""
+        """Raise unless both have the same features and the same kind of targets."""
         if self.n_features != other.n_features:
             raise ValueError(
                 f"Cannot {verb} statistics of {other.n_features} features and of {self.n_features}."
@@ -406,7 +408,7 @@ class SufficientStatistics:
             a, b = a.to_float(), b.to_float()
         combine = np.add if sign > 0 else np.subtract
         rounding = np.hypot(a.rounding, b.rounding)
-        if not (a.exact and b.exact):  # which rounds, but where there is nothing to add
+        if not (a.exact and b.exact):  # addition rounds, unless one term is zero
             mine, theirs = a.gram.diagonal(), b.gram.diagonal()
             both = (mine != 0) & (theirs != 0)
             rounding = np.hypot(rounding, np.where(both, EPSILON * (mine + theirs), 0.0))
@@ -425,13 +427,13 @@ class SufficientStatistics:
         )
 
     def largest(self) -> int:
-        """Bound of exact sums, 0 for others."""
-        # |sum| <= the largest diagonal element, by Cauchy and Schwarz
+        """Bound on exact sums; 0 for float64 sums."""
+        # |sum| <= the largest diagonal element, by Cauchy-Schwarz
         diagonal = self.gram.diagonal()
         return int(diagonal.max()) if self.exact and len(diagonal) else 0
 
     def to_float(self) -> SufficientStatistics:
-        """The same statistics with sums in float64; what else they hold is shared."""
+        """The same statistics with sums in float64; other fields are shared."""
         return replace(
             self,
             feature_sums=self.feature_sums.astype(np.float64),
@@ -446,7 +448,7 @@ class SufficientStatistics:
         Parameters
         ----------
         file : path or binary file object
-            A path is replaced only once all has been written.
+            A file at that path is replaced only once everything has been written.
         """
         _archive.save(file, self)
 
@@ -461,7 +463,8 @@ class SufficientStatistics:
         Raises
         ------
         ValueError
-            If the file is damaged, truncated, inconsistent, of a newer version or of another kind.
+            If the file is damaged, truncated, inconsistent, of a newer version, or not a file of
+            statistics.
         """
         version, attributes = _archive.load(file)
         statistics = SufficientStatistics(**attributes)
@@ -473,9 +476,9 @@ def _common_shift(
 ) -> NDArray[np.float64]:
     """The shift about which two sets of statistics combine.
 
-    Where they have the same shift it stays, so that sums about one that was agreed before remain plain
-    sums. Elsewhere the mean of the result: then centring the result cancels nothing, wherever the rows
-    went meanwhile. Integers stay about integers.
+    Columns with the same shift keep it, so merging about a shift agreed on before remains a plain
+    sum. Other columns get the mean of the result: centring then cancels nothing, however far the
+    rows have drifted. Exact statistics keep integer shifts.
     """
     if a.n_samples == 0 or b.n_samples == 0:
         return (b if a.n_samples == 0 else a).shift

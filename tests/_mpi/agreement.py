@@ -261,7 +261,7 @@ def labels_beyond_float64_of_two_kinds(comm, folder):
     if comm.size > 1:
         mixed = y[s].astype("f8") if comm.rank == comm.size - 1 else y[s]
         one = ParallelRidgeClassifier(backend="mpi")
-        raises(comm, ValueError, ["does not hold the label"], lambda: one.fit(X[s], mixed))
+        raises(comm, ValueError, ["cannot hold the label"], lambda: one.fit(X[s], mixed))
 
 
 @check

@@ -10,7 +10,7 @@ from parallel_ridge import (
     ParallelRidgeClassifierCV,
     sufficient_statistics,
 )
-from parallel_ridge.kernels import _fold, _triangle
+from parallel_ridge.kernels import _fold, _lapack, _triangle
 
 
 def damaged(how, index=np.int32, form="csr"):
@@ -213,16 +213,14 @@ U8 = np.uint64
         lambda: _triangle.select(SQUARE.copy(), np.array([0, 5])),
         lambda: _triangle.select(SQUARE.copy(), np.array([2, 1])),
         lambda: _triangle.scale(SQUARE, np.zeros(4), SQUARE.copy(), FIVE),
-        lambda: _triangle.eigenvectors(np.asfortranarray(OBLONG), FIVE),
-        lambda: _triangle.eigenvectors(np.asfortranarray(SQUARE), np.zeros(4)),
-        lambda: _triangle.tridiagonal(np.asfortranarray(SQUARE), FIVE, np.zeros(4), FIVE),
-        lambda: _triangle.rotate(
-            np.asfortranarray(SQUARE), FIVE, np.zeros((4, 2), order="F"), False
-        ),
-        lambda: _triangle.cholesky(np.asfortranarray(OBLONG), 2),
-        lambda: _triangle.cholesky(np.asfortranarray(SQUARE), 0),
+        lambda: _lapack.eigenvectors(np.asfortranarray(OBLONG), FIVE),
+        lambda: _lapack.eigenvectors(np.asfortranarray(SQUARE), np.zeros(4)),
+        lambda: _lapack.tridiagonal(np.asfortranarray(SQUARE), FIVE, np.zeros(4), FIVE),
+        lambda: _lapack.rotate(np.asfortranarray(SQUARE), FIVE, np.zeros((4, 2), order="F"), False),
+        lambda: _lapack.cholesky(np.asfortranarray(OBLONG), 2),
+        lambda: _lapack.cholesky(np.asfortranarray(SQUARE), 0),
     ],
 )
 def test_triangles_check_what_they_are_given(call):
-    with pytest.raises(ValueError, match="do not fit"):
+    with pytest.raises(ValueError, match="do not match"):
         call()

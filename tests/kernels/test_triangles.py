@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from parallel_ridge.kernels import _triangle
+from parallel_ridge.kernels import _lapack, _triangle
 
 
 def positive_definite(d, seed=0):
@@ -19,7 +19,7 @@ def positive_definite(d, seed=0):
 def test_a_factor_in_panels_is_that_of_lapack(d, panel):
     matrix = positive_definite(d)
     factor = matrix.copy(order="F")
-    assert _triangle.cholesky(factor, panel) == 0
+    assert _lapack.cholesky(factor, panel) == 0
     assert_allclose(np.tril(factor), np.linalg.cholesky(matrix), rtol=1e-9, atol=1e-9)
     assert_array_equal(np.triu(factor, 1), np.triu(matrix, 1))  # not touched
 
@@ -28,7 +28,7 @@ def test_a_factor_in_panels_is_that_of_lapack(d, panel):
 def test_the_first_minor_that_is_not_positive_is_told(minor):
     matrix = positive_definite(30)
     matrix[minor - 1, minor - 1] = -1.0
-    assert _triangle.cholesky(matrix, 8) == minor
+    assert _lapack.cholesky(matrix, 8) == minor
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a timer that sends a signal")
@@ -42,7 +42,7 @@ def test_a_factorisation_hears_signals():
     try:
         with pytest.raises(KeyboardInterrupt):
             signal.setitimer(signal.ITIMER_REAL, 0.005)
-            _triangle.cholesky(matrix, 64)
+            _lapack.cholesky(matrix, 64)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
@@ -62,15 +62,15 @@ def lower_triangle(d, seed=0):
 def test_a_triangle_is_rotated_to_a_tridiagonal_matrix_and_back(d):
     whole, rotation = lower_triangle(d)
     diagonal, beside, factors = np.full((3, d), np.nan)
-    _triangle.tridiagonal(rotation, diagonal, beside, factors)
+    _lapack.tridiagonal(rotation, diagonal, beside, factors)
     form = np.diag(diagonal) + np.diag(beside[:-1], 1) + np.diag(beside[:-1], -1)
     Q = np.asfortranarray(np.eye(d))
-    _triangle.rotate(rotation, factors, Q, True)
+    _lapack.rotate(rotation, factors, Q, True)
     assert_allclose(Q.T @ Q, np.eye(d), atol=1e-13)
     assert_allclose(Q @ form @ Q.T, whole, atol=1e-12 * d)
     columns = np.asfortranarray(np.random.default_rng(1).normal(size=(d, 5)))
     expected = Q.T @ columns
-    _triangle.rotate(rotation, factors, columns, False)
+    _lapack.rotate(rotation, factors, columns, False)
     assert_allclose(columns, expected, atol=1e-13 * d)
 
 
@@ -78,7 +78,7 @@ def test_a_triangle_is_rotated_to_a_tridiagonal_matrix_and_back(d):
 def test_eigenvectors_of_a_triangle(d):
     whole, vectors = lower_triangle(d)
     values = np.empty(d)
-    assert _triangle.eigenvectors(vectors, values) == 0
+    assert _lapack.eigenvectors(vectors, values) == 0
     assert_allclose(values, np.linalg.eigvalsh(whole), atol=1e-12)
     assert_allclose(whole @ vectors, vectors * values, atol=1e-12 * (d + 1))
 

@@ -25,6 +25,8 @@ from sklearn.model_selection import (
 from parallel_ridge import (
     IllConditionedWarning,
     ParallelRidgeClassifierCV,
+    solvers,
+    sufficient_statistics,
 )
 
 # The grids here are short on purpose; one test is about this warning.
@@ -117,3 +119,17 @@ def test_standardize_mends_columns_of_any_size():
         assert_allclose(
             model.cv_results_["mean_test_score"], plain.cv_results_["mean_test_score"], 1e-8
         )
+
+
+def test_penalties_too_small_for_a_tridiagonal_form_share_one_factor():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 8)) * 10.0 ** np.arange(8)  # columns that only scaling makes alike
+    statistics = sufficient_statistics(X, rng.integers(0, 3, 300))
+    system = solvers.NormalEquations(statistics, solvers.Problem())
+    alphas = np.logspace(-1, 5, 30)
+    path, solver = solvers.solve_penalties(system, alphas, limit=system.search_limit)
+    assert solver == "eigen"
+    assert system.tridiagonal().condition(alphas.min()) > system.search_limit(alphas.min())
+    for alpha, found in zip(alphas, path, strict=True):
+        reference = system.solve_cholesky(alpha)
+        assert_allclose(found.coef * X.std(axis=0), reference.coef * X.std(axis=0), atol=1e-7)

@@ -213,7 +213,7 @@ def test_labels_that_are_not_classes_are_an_error_or_have_a_code():
     reader = BatchReader(features=("x",), label="y", target=target, unknown=2)
     (block,) = reader.blocks([batch(X, [4, 3, 1])])
     assert block.labels.codes.tolist() == [1, 2, 0]
-    with pytest.raises(ValueError, match="strings and numbers do not order"):
+    with pytest.raises(ValueError, match="strings and numbers have no common order"):
         list(reader.blocks([batch(X, ["a", "b", "c"])]))
 
 

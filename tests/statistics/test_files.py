@@ -289,7 +289,7 @@ def test_a_member_larger_than_the_file_is_refused_before_it_is_read():
     entry = content.index(b"PK\x01\x02")  # of the central directory
     content[entry + 20 : entry + 28] = many.to_bytes(4, "little") * 2
     tracemalloc.start()
-    with pytest.raises(ValueError, match=f"'header' is said to have {many} bytes"):
+    with pytest.raises(ValueError, match=f"'header' claims to have {many} bytes"):
         parse(bytes(content))
     assert tracemalloc.get_traced_memory()[1] < 2**23
     tracemalloc.stop()

@@ -143,7 +143,7 @@ def test_sum_is_repeated_addition(table, cuts):
 
 
 def test_the_sum_of_nothing_is_refused():
-    with pytest.raises(ValueError, match="Cannot sum no statistics"):
+    with pytest.raises(ValueError, match="Cannot sum an empty list of statistics"):
         SufficientStatistics.sum([])
 
 
