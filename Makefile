@@ -37,7 +37,7 @@ test-oldest: $(VENV)-oldest/installed
 # The Spark tests on the oldest PySpark that is supported.
 $(VENV)-spark35/installed: $(VENV)/installed
 	test -x $(VENV)-spark35/bin/python || $(PYTHON) -m venv $(VENV)-spark35
-	$(VENV)-spark35/bin/pip install --quiet --disable-pip-version-check "pyspark==3.5.*" setuptools "pandas>=2.2,<3" "pyarrow>=15" pytest .
+	$(VENV)-spark35/bin/pip install --quiet --disable-pip-version-check "pyspark==3.5.*" setuptools "pandas>=2.2,<3" "pyarrow>=15" pytest hypothesis .
 	touch $@
 
 test-spark35: $(VENV)-spark35/installed
