@@ -5,9 +5,9 @@ from __future__ import annotations
 import gc
 import math
 import pickle
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from operator import itemgetter
 from typing import Any, Protocol, TypeVar
 
@@ -34,14 +34,21 @@ class ReadsItems(Protocol):
         """Blocks, in order."""
 
 
-@cache
+class _Settled:
+    """How many modules this Python had imported when it last froze them."""
+
+    n_modules = 0
+
+
 def settle_worker() -> None:
-    """Leave all that is imported out of garbage collections, once in each Python of an executor.
+    """Leave all that is imported out of garbage collections, in each Python of an executor.
 
     Spark collects garbage after each task, and looks through NumPy, SciPy, scikit-learn and pandas each
-    time: longer than some tasks take.
+    time: longer than some tasks take. A task may import more than the one before.
     """
-    gc.freeze()
+    if len(sys.modules) > _Settled.n_modules:
+        gc.freeze()
+        _Settled.n_modules = len(sys.modules)
 
 
 @dataclass(frozen=True)
