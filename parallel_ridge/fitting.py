@@ -108,6 +108,8 @@ def solve(job: Job, alpha: float, solver: str) -> tuple[Solution, str]:
             f"solver={solver!r} makes no statistics; with store_statistics=True choose one of "
             f"{STATISTICS_SOLVERS}."
         )
+    if entry.needs != "statistics":
+        job.statistics = None  # those of a search, which this solver has no use for
     try:
         return entry.solve(job, alpha), solver
     except IllConditioned as error:
@@ -266,9 +268,10 @@ def _by_svd(job: Job, alpha: float) -> Solution:
 
 def _by_dual(job: Job, alpha: float) -> Solution:
     n_classes, multilabel = len(job.target.classes), job.target.multilabel
+    problem = job.problem  # so that the task holds nothing else of the job
 
     def solve(rows: list[Block]) -> Solution:
-        return solve_dual(rows, n_classes, multilabel, alpha, job.problem)
+        return solve_dual(rows, n_classes, multilabel, alpha, problem)
 
     (solution,) = job.backend.map(solve, [job.backend.reduce(RowsReduction(), job.source)])
     return solution

@@ -105,7 +105,7 @@ def get_backend(
     """
     found = _find(backend, n_jobs, rows)
     name = _reader_of(rows)
-    if name is not None and found.reads != _registry[name].reads:
+    if name is not None and backend not in ("auto", name) and found.reads != _registry[name].reads:
         raise ValueError(
             f"X is a {type(rows).__name__} of {_registry[name].reads}, and backend={backend!r} reads "
             f"arrays: choose {name!r} or 'auto'."
@@ -124,7 +124,7 @@ def answering_backend(backend: str | Backend, n_jobs: int | None, rows: Any) -> 
 
 def _reader_of(rows: Any) -> str | None:
     """The backend that registered for rows of a kind; nothing is imported to find out."""
-    packages = {base.__module__.partition(".")[0] for base in type(rows).__mro__}
+    packages = {str(base.__module__).partition(".")[0] for base in type(rows).__mro__}
     return next((name for name, entry in _registry.items() if entry.reads in packages), None)
 
 

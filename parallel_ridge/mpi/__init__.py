@@ -1,4 +1,4 @@
-"""MPI: ranks that fit run_on_all_ranks, and rows for them."""
+"""MPI: ranks that fit together, and rows for them."""
 
 from parallel_ridge.mpi._backend import MPIBackend, Report, named
 from parallel_ridge.mpi._rows import local_slice, open_rows, run_on_all_ranks, scatter_rows

@@ -117,12 +117,14 @@ def scatter_rows(*arrays: Any, root: int = 0, comm: Any = None) -> tuple[Any, ..
     agree("root", backend.gather(lambda: root))
     agree("the number of arrays", backend.gather(lambda: len(arrays)))
 
+    held: list[Any] = []
+
     def describe() -> list[Any] | None:
         if not 0 <= root < comm.size:
             raise ValueError(f"root={root} is no rank of {comm.size}.")
         if comm.rank != root:
             return None
-        held = [one if one is None or sp.issparse(one) else np.asarray(one) for one in arrays]
+        held[:] = map(_rows, arrays)  # here, where an error is every rank's
         lengths = {one.shape[0] for one in held if one is not None}
         if len(lengths) != 1:
             raise ValueError(
@@ -133,9 +135,7 @@ def scatter_rows(*arrays: Any, root: int = 0, comm: Any = None) -> tuple[Any, ..
     heads = backend.gather(describe)[root]
     assert heads is not None
     n = comm.bcast(
-        next(one.shape[0] for one in map(_rows, arrays) if one is not None)
-        if comm.rank == root
-        else None,
+        next(one.shape[0] for one in held if one is not None) if comm.rank == root else None,
         root,
     )
     own = _part(n, comm.rank, comm.size)
@@ -151,11 +151,11 @@ def scatter_rows(*arrays: Any, root: int = 0, comm: Any = None) -> tuple[Any, ..
         ]
 
     received = run_on_all_ranks(allocate, comm)
-    for head, array, place in zip(heads, arrays, received, strict=True):
+    for head, array, place in zip(heads, held or arrays, received, strict=True):
         if head is not None:
             _scatter(comm, root, n, head, array, place)
     if comm.rank == root:
-        return tuple(None if one is None else take_rows(_rows(one), own) for one in arrays)
+        return tuple(None if one is None else take_rows(one, own) for one in held)
     return tuple(
         _joined(place, head) if isinstance(place, list) else place
         for place, head in zip(received, heads, strict=True)
@@ -168,7 +168,7 @@ def _scatter(comm: Any, root: int, n: int, head: Any, array: Any, place: Any) ->
         if rank == root:
             continue
         if comm.rank == root:
-            _send(comm, _rows(array), _part(n, rank, comm.size), rank)
+            _send(comm, array, _part(n, rank, comm.size), rank)
         elif comm.rank == rank:
             _receive(comm, place, _part(n, rank, comm.size), head, root)
 

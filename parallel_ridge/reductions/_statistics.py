@@ -389,12 +389,12 @@ def exact_products(dtype: np.dtype[Any], plain: bool, largest: Callable[[], int]
 def _exact(source: Source) -> bool:
     """Whether integer sums over a source are exact."""
     plain = not source.weighted and not source.sparse
-    if source.n_rows == 0:
+    if source.n_rows == 0 or source.dtype.itemsize <= 2:
         return exact_products(source.dtype, plain, int)
-    wide = source.dtype.itemsize > 2
-    return exact_products(source.dtype, plain, source.magnitude) and not (
-        wide and source.n_rows * source.magnitude() ** 2 >= 2**62
-    )
+    if not exact_products(source.dtype, plain, int):
+        return False
+    largest = source.magnitude()  # a pass over the rows
+    return largest <= EXACT_LIMIT and source.n_rows * largest**2 < 2**62
 
 
 def choose_shift(sample: Any, near: NDArray[np.float64] | None = None) -> NDArray[np.float64]:

@@ -461,7 +461,7 @@ class _Writer(MLWriter):
 
 
 class _Reader(MLReader[RidgeClassificationModel]):
-    """ReadsItems what `_Writer` wrote."""
+    """Reads what `_Writer` wrote."""
 
     def load(self, path: str) -> RidgeClassificationModel:
         """Read from a folder."""
