@@ -164,6 +164,6 @@ def _heat_maps(figure: Any, row: Mapping[str, Any]) -> None:
             axis.text(*at[::-1], text + mark, ha="center", va="center", fontsize=9)
         # A light part of the colours, on which the figures can be read.
         axis.imshow(values, cmap="YlGn", vmin=0, vmax=1.8 * np.nanmax(values), origin="lower")
-        axis.set(title=title, xlabel="ranks", ylabel="threads a rank")
+        axis.set(title=title, xlabel="ranks", ylabel="threads per rank")
         axis.set_xticks(range(len(ranks)), ranks)
         axis.set_yticks(range(len(threads)), threads)

@@ -259,7 +259,7 @@ def _section(key: str, result: Mapping[str, Any], group: Group, common: Mapping[
         parts.append(_table(head, [cells for row in series for cells in _steps(row)]))
     grids = [row for row in result["rows"] if "cells" in row]
     if grids:
-        head = ["", "ranks", "threads a rank", "time", "speed-up", "efficiency"]
+        head = ["", "ranks", "threads per rank", "time", "speed-up", "efficiency"]
         parts.append(_table(head, [cells for row in grids for cells in _grid(row)]))
         parts.extend(_picture(key, row) for row in grids)
     for row in result["rows"]:

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Four nodes, two ranks on each (one a socket), all cores of a socket as threads of its rank.
+# Four nodes, two ranks on each (one per socket), all cores of a socket as threads of its rank.
 # Submit with: sbatch docs/slurm_mpi.sh
 #SBATCH --job-name=parallel_ridge
 #SBATCH --nodes=4

@@ -51,7 +51,7 @@ def main():
     if comm.rank:
         return
     print(f"{comm.size} rank{'s' * (comm.size > 1)} with {threads} threads and {rows} rows")
-    print(f"{min(threads)} thread{'s' * (min(threads) > 1)} a rank at least")
+    print(f"{min(threads)} thread{'s' * (min(threads) > 1)} per rank at least")
     for name in ("fold", "reduce", "solve"):
         slowest = max(getattr(report, f"{name}_seconds") for report in reports)
         print(f"{name:>8}: {1e3 * slowest:8.1f} ms")

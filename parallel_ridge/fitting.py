@@ -46,7 +46,7 @@ from parallel_ridge.statistics import SufficientStatistics
 
 @dataclass
 class Job:
-    """A fit to some rows: what every solver may fold and solve with.
+    """A fit to some rows: everything that a solver may need.
 
     Attributes
     ----------
@@ -57,13 +57,13 @@ class Job:
     options : StatisticsOptions
         How statistics are formed.
     fold : callable
-        ``fold(reduction, source)``: the backend's, or one that keeps statistics on disk.
+        ``fold(reduction, source)``: the backend's `reduce`, or one with a cache on disk.
     keep : bool
         Whether the statistics are wanted after the fit.
     statistics : SufficientStatistics, or None
-        Those of the rows: given, or left here by a solver if they are kept.
+        Statistics of the rows: given, or left here by a solver if ``keep`` is set.
     say : callable
-        ``say(what, start)``: report a step that began at a time.
+        ``say(what, start)``: report a step that began at ``start``.
     """
 
     backend: Backend
@@ -78,13 +78,13 @@ class Job:
 
     @property
     def accuracy(self) -> float:
-        """Relative error of the coefficients that a refined solution may have."""
+        """Largest relative error of the coefficients of a refined solution."""
         return REFINED[str(coefficient_dtype(self.source.dtype))]
 
     def form_statistics(
         self, reduction: StatisticsReduction, source: Source, n_groups: int = 0
     ) -> Any:
-        """Statistics of a source, or a list of those of its groups, if their number is given."""
+        """Statistics of a source, or a list of its groups' if their number is given."""
         start = time.perf_counter()
         statistics, _ = fold_statistics(self.fold, reduction, source, n_groups)
         self.say(f"folded {source.n_rows} rows of {source.n_features} features", start)
@@ -92,13 +92,13 @@ class Job:
 
 
 def solve(job: Job, alpha: float, solver: str) -> tuple[Solution, str]:
-    """Solution of a job by a solver of `SOLVERS`, or by ``"svd"`` where that one would lose digits.
+    """Solve a job by a solver of `SOLVERS`, or by ``"svd"`` if that solver would lose digits.
 
     Returns
     -------
     solution : Solution
     solver : str
-        The one that was used.
+        Name of the solver used.
     """
     if solver == "auto":
         solver = suitable_solver(job)
@@ -109,14 +109,14 @@ def solve(job: Job, alpha: float, solver: str) -> tuple[Solution, str]:
             f"{STATISTICS_SOLVERS}."
         )
     if entry.needs != "statistics":
-        job.statistics = None  # those of a search, which this solver has no use for
+        job.statistics = None  # a search's statistics, which this solver does not need
     try:
         return entry.solve(job, alpha), solver
     except IllConditioned as error:
         if entry.falls_back is None:
             raise
         what = str(error)
-    # Out here, so that the failed system is freed before the other pass.
+    # Outside of the except block, so that the failed system is freed before the next pass.
     if not job.keep:
         job.statistics = None
     solution, error_left = _from_rows(job, alpha)
@@ -131,7 +131,7 @@ def solve(job: Job, alpha: float, solver: str) -> tuple[Solution, str]:
 
 
 def suitable_solver(job: Job) -> str:
-    """What ``solver="auto"`` means for a job."""
+    """The solver that ``"auto"`` chooses for a job."""
     source = job.source
     n, d = source.n_rows, source.n_features
     large = source.sparse and min(n, d) > LARGE_SYSTEM
@@ -142,16 +142,16 @@ def suitable_solver(job: Job) -> str:
 def cheapest_solver(n_rows: int, n_features: int, n_values: int, dual: bool) -> str:
     """The solver of the smaller of the two systems, unless it is too large or costs more.
 
-    A system costs a third of its order cubed once; conjugate gradients four multiplications for each
-    value of the rows, at a tenth of the speed where these are sparse, for each of as many steps as a
-    small penalty asks for (`CG_STEPS`).
+    A system of order m costs m^3 / 3 multiplications. A step of conjugate gradients costs four per
+    value of the rows, at a tenth of the speed if these are sparse; a small penalty needs `CG_STEPS`
+    steps.
 
     Parameters
     ----------
     n_values : int
-        Values that rows hold: fewer than n d where many are zeros that are not stored.
+        Number of stored values: fewer than n d for sparse rows.
     dual : bool
-        Whether the n x n system may be used, which needs all rows in one process and keeps no statistics.
+        Whether the n x n system may be used; it needs all rows in one process and keeps no statistics.
     """
     primal = n_features <= LARGEST_SYSTEM and (n_rows >= n_features or not dual)
     order = n_features if primal else n_rows
@@ -164,7 +164,7 @@ def cheapest_solver(n_rows: int, n_features: int, n_values: int, dual: bool) -> 
 
 
 def _by_statistics(job: Job, alpha: float, solver: str, double: bool = False) -> Solution:
-    """Solution from statistics, which are folded if not given; with more passes if need be."""
+    """Solve from statistics, formed here unless given; with more passes if necessary."""
     options = replace(job.options, double=True) if double else job.options
     reduction = StatisticsReduction.of(job.source, job.target, options)
     statistics = job.statistics
@@ -184,7 +184,7 @@ def _by_statistics(job: Job, alpha: float, solver: str, double: bool = False) ->
         if reduction.work_dtype != np.float32:
             raise
     del statistics
-    # Products of float32 rows, formed in float64, lose nothing.
+    # float64 products of float32 rows are exact.
     job.options = replace(job.options, shift=means)
     return _by_statistics(job, alpha, solver, double=True)
 
@@ -202,7 +202,7 @@ def _solve_system(
 
 
 def _refine(job: Job, factor: CholeskyFactor, solution: Solution) -> Solution:
-    """Solution corrected by passes over the rows."""
+    """Correct a solution by passes over the rows."""
     source, target = job.source, job.target
     start = time.perf_counter()
     k = len(target.classes)
@@ -210,7 +210,7 @@ def _refine(job: Job, factor: CholeskyFactor, solution: Solution) -> Solution:
     target_means = (
         factor.target_means if job.problem.fit_intercept else np.zeros(len(solution.coef))
     )
-    # In standard deviations (or less, of columns that the penalty outweighs).
+    # In standard deviations, or less where the penalty outweighs a column.
     distances = np.zeros(source.n_features)
     distances[factor.varies] = factor.scale
     distances *= np.abs(factor.means) * source.weight_sum() ** 0.5
@@ -241,7 +241,7 @@ def _refine(job: Job, factor: CholeskyFactor, solution: Solution) -> Solution:
 
 
 def _from_rows(job: Job, alpha: float) -> tuple[Solution, float]:
-    """Solution from the rows themselves, and its error if it is more than it may be, or 0."""
+    """Solve from the rows themselves; return the solution, and its error if that is too large, else 0."""
     ((solution, error),) = fold_path(job.backend, job.source, job.target, job.problem, [alpha])
     return solution, 0.0 if error <= job.accuracy else min(error, 1.0)
 
@@ -268,7 +268,7 @@ def _by_svd(job: Job, alpha: float) -> Solution:
 
 def _by_dual(job: Job, alpha: float) -> Solution:
     n_classes, multilabel = len(job.target.classes), job.target.multilabel
-    problem = job.problem  # so that the task holds nothing else of the job
+    problem = job.problem  # keeps the rest of the job out of the task
 
     def solve(rows: list[Block]) -> Solution:
         return solve_dual(rows, n_classes, multilabel, alpha, problem)
@@ -296,16 +296,16 @@ def _by_cg(job: Job, alpha: float) -> Solution:
 
 @dataclass(frozen=True)
 class Solver:
-    """A road to a solution.
+    """How one solver works.
 
     Attributes
     ----------
     solve : callable
         ``solve(job, alpha)``: a `Solution`; raises `IllConditioned` if it would lose digits.
     needs : {"statistics", "rows", "passes"}
-        Sufficient statistics, all rows in one process, or passes over the rows.
+        Sufficient statistics, all rows in one process, or only passes over the rows.
     passes : str
-        Passes over the rows that it takes.
+        Number of passes over the rows, for readers of the table.
     falls_back : str or None
         The solver that takes over, with an `IllConditionedWarning`; None if it warns by itself.
     """

@@ -86,7 +86,7 @@ def sufficient_statistics(
                 sample_weight,
                 classes,
                 options=lambda: {"shift": described(None if shift is None else np.asarray(shift))},
-                # With a shift of the caller's own, whether sums are exact is known with the rows.
+                # With the caller's shift, whether sums are exact is known only with the rows.
                 statistics=options if shift is None else None,
             )
         )
@@ -95,14 +95,16 @@ def sufficient_statistics(
             statistics, _ = fold_statistics(engine.reduce, reduction, source)
         else:
             statistics = engine.reduce(reduction, source)
-    return replace(statistics, feature_names=None)  # some sources know them, and arrays do not
+    return replace(
+        statistics, feature_names=None
+    )  # arrays have no names, so that all sources give equal statistics
 
 
 def _fold_factor(backend: Backend, source: Source, target: Target, problem: Problem) -> RowFactor:
     shift, variances = np.zeros(source.n_features), None
     k, first = len(target.classes), int(problem.fit_intercept)
     d = source.n_features
-    if problem.fit_intercept:  # sparse rows too: blocks of them are made dense
+    if problem.fit_intercept:  # also for sparse rows, because their blocks are made dense
         shift = choose_shift(source.sample(SAMPLE_ROWS))
     elif problem.standardize:
         moments, _ = fold_moments(backend, source, k)
@@ -111,7 +113,7 @@ def _fold_factor(backend: Backend, source: Source, target: Target, problem: Prob
     if problem.fit_intercept:
         with np.errstate(over="ignore"):
             squares, away = (R[1:, 1 : 1 + d] ** 2).sum(axis=0), R[0, 1 : 1 + d]
-        # Rows rotate with an error of EPSILON of their size about the shift.
+        # A rotation rounds by EPSILON times the size of the rows about the shift.
         far = EPSILON * np.abs(away) > WORTH_A_PASS["float64"] * np.sqrt(squares)
         if far.any() and R[0, 0] != 0.0:
             shift = np.where(far, shift + away / R[0, 0], shift)
@@ -123,7 +125,7 @@ def _fold_factor(backend: Backend, source: Source, target: Target, problem: Prob
 def fold_moments(
     backend: Backend, source: Source, n_classes: int
 ) -> tuple[Moments, NDArray[np.float64]]:
-    """Moments of a source about a shift that loses little, and the shift."""
+    """Moments of a source about a shift that loses few digits; and the shift."""
     shift = choose_shift(source.sample(SAMPLE_ROWS))
     moments = backend.reduce(MomentsReduction(n_classes, shift), source)
     centred = moments.variances
@@ -137,7 +139,7 @@ def fold_moments(
 
 
 def fold_spectrum(backend: Backend, source: Source, target: Target, problem: Problem) -> Spectrum:
-    """Axes of the rows of a source, by a QR fold: see `RowSystem`."""
+    """Axes of the rows of a source, by QR: see `RowSystem`."""
 
     def solve(factor: RowFactor) -> Spectrum:
         return RowSystem(factor, problem).spectrum()
@@ -148,7 +150,7 @@ def fold_spectrum(backend: Backend, source: Source, target: Target, problem: Pro
 def fold_path(
     backend: Backend, source: Source, target: Target, problem: Problem, alphas: Sequence[float]
 ) -> list[tuple[Solution, float]]:
-    """Weights for each penalty, by a QR fold, and their estimated errors: see `RowSystem`."""
+    """Solutions for each penalty, by QR, and their estimated errors: see `RowSystem`."""
 
     def solve(factor: RowFactor) -> list[tuple[Solution, float]]:
         system = RowSystem(factor, problem)

@@ -17,7 +17,7 @@ from parallel_ridge.kernels import _fold
 
 
 class _Process:
-    """GNU OpenMP's threads do not survive a fork: a child that waits for them waits for ever."""
+    """GNU OpenMP's threads do not survive a fork: a child would wait for them for ever."""
 
     forked = False
 
@@ -37,7 +37,7 @@ def forked() -> bool:
 
 
 def default_threads() -> int:
-    """Threads that this process may use, here and now."""
+    """Number of threads that this process may use now."""
     in_joblib_thread = (
         bool(get_active_backend()[0].nesting_level)
         and threading.current_thread() is not threading.main_thread()
@@ -52,7 +52,7 @@ def default_threads() -> int:
 
 @cache
 def _cores(affinity: frozenset[int] | None, limit: str | None) -> int:
-    """Cores by joblib, which reads a container's quota from files: a fifth of a small fit, each time."""
+    """Number of cores by joblib, cached: reading a container's quota takes a fifth of a small fit."""
     return int(joblib.cpu_count())
 
 
@@ -87,7 +87,7 @@ class _BlasLimit(threading.Thread):
                 self.held.set()
                 self.over.wait()
         finally:
-            self.held.set()  # whatever happens, nobody waits for ever
+            self.held.set()  # nobody may wait for ever
 
     @classmethod
     def hold_lowest(cls) -> None:
@@ -110,7 +110,7 @@ def blas_threads(n_threads: int) -> Iterator[None]:
         _BlasLimit.asked.append(n_threads)
         _BlasLimit.hold_lowest()
     try:
-        # Where a limit of the caller's own is in force, only the thread that set it can lower it.
+        # If the caller has set a limit, only the caller's thread can lower it.
         with _blas().limit(limits=n_threads) if _exceeds(n_threads) else nullcontext():
             yield
     finally:
@@ -128,9 +128,9 @@ FEATURES_ONE_THREAD = 1000
 
 
 def blas_of_solve(n_features: int) -> AbstractContextManager[None]:
-    """Holds BLAS to one thread where a decomposition gains less by more than it costs.
+    """Hold BLAS to one thread if more threads would gain less than they cost.
 
-    BLAS's threads and OpenMP's know nothing of each other, and each wait for their next work busily,
+    The threads of BLAS and of OpenMP know nothing of each other, and spin while they wait for work,
     for about 20 ms. After a solve of a few ms they would take the cores of the next pass.
     """
     return blas_threads(1) if n_features <= FEATURES_ONE_THREAD else nullcontext()

@@ -1,7 +1,8 @@
-"""How blocks of rows are folded and merged: one small module for each engine.
+"""Backends: where passes over the rows run.
 
-The registry below is the only list of names. It maps them to ``"module:class"``, imported when
-chosen; packages add theirs under the entry-point group ``parallel_ridge.backends``.
+The registry below is the only list of names. It maps each name to ``"module:class"``, imported when it
+is chosen. Other packages add theirs under the entry-point group ``parallel_ridge.backends``; ``"auto"``
+chooses among registered names only.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from parallel_ridge.backends._base import (
     described,
     named_call,
     public_call,
-    reduce_blocks,
 )
 from parallel_ridge.backends.openmp import OpenMPBackend
 from parallel_ridge.exceptions import BackendUnavailable
@@ -27,7 +27,6 @@ from parallel_ridge.exceptions import BackendUnavailable
 __all__ = [
     "Backend",
     "BackendUnavailable",
-    "Entry",
     "OpenMPBackend",
     "Request",
     "agree",
@@ -37,13 +36,12 @@ __all__ = [
     "get_backend",
     "named_call",
     "public_call",
-    "reduce_blocks",
     "register_backend",
 ]
 
 
 class Entry(NamedTuple):
-    """A backend that is known by its name.
+    """A backend with a name.
 
     Attributes
     ----------
@@ -114,7 +112,7 @@ def get_backend(
 
 
 def answering_backend(backend: str | Backend, n_jobs: int | None, rows: Any) -> Backend:
-    """The backend that answers for rows: the one chosen, or the one that reads them, if it does not."""
+    """The backend that predicts for rows: the chosen one, or the reader of such rows otherwise."""
     name = _reader_of(rows)
     found = _find(backend, n_jobs, rows)
     if name is not None and found.reads != _registry[name].reads:
@@ -123,7 +121,7 @@ def answering_backend(backend: str | Backend, n_jobs: int | None, rows: Any) -> 
 
 
 def _reader_of(rows: Any) -> str | None:
-    """The backend that registered for rows of a kind; nothing is imported to find out."""
+    """Name of the backend registered for the package of the rows; imports nothing to find out."""
     packages = {str(base.__module__).partition(".")[0] for base in type(rows).__mro__}
     return next((name for name, entry in _registry.items() if entry.reads in packages), None)
 

@@ -74,7 +74,7 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
 
     @reads_whole
     def coef_path(self, alphas: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Weights for many penalties, with no new pass over the rows.
+        """Coefficients for many penalties, without another pass over the rows.
 
         Parameters
         ----------
@@ -119,7 +119,7 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         Returns
         -------
         ndarray of shape (n,) for two classes, or (n, k)
-            Positive where the (second) class is the more likely. For a DataFrame, the DataFrame with an
+            Positive where the (second) class is more likely. For a DataFrame, the DataFrame with an
             extra column ``decision``, evaluated lazily.
         """
         return self._answer(X, "decision_function", "decision")
@@ -142,9 +142,9 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
 
     @reads_whole
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-        """Accuracy of the predictions: the part of the rows whose label is right.
+        """Accuracy of the predictions: the fraction of rows whose label is right.
 
-        Where rows live in several processes, of the rows of all of them.
+        If rows live in several processes, it covers the rows of all of them.
 
         Parameters
         ----------
@@ -173,7 +173,7 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         return tags
 
     def _answer(self, X: Any, method: str, column: str) -> Any:
-        """What a method says of rows, by the backend that reads them."""
+        """The answer of a method to rows, from the backend that reads them."""
         check_is_fitted(self)
         return answering_backend(self.backend, self.n_jobs, X).predict(self, method, X, column)
 
@@ -188,7 +188,7 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         return self.classes_[self._by_rows(X, lambda values: values.argmax(axis=1))]
 
     def _count_right(self, X: Any, y: Any, sample_weight: Any) -> tuple[float, float]:
-        """Weight of this process's rows that are predicted right, and of all of them."""
+        """Weight of this process's rows with a right prediction, and of all of its rows."""
         if is_empty(X) and is_empty(y):  # other processes may have rows
             return 0.0, 0.0
         if sp.issparse(y):
@@ -226,9 +226,9 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         state: Any = None,
         **request: Any,
     ) -> tuple[Source, Target]:
-        """Source of validated rows; that they are finite is left to the pass.
+        """Validate rows and make them a source; the pass over the rows checks that they are finite.
 
-        `state` is what else processes must agree on, and `request` more of a `Request`.
+        `state` is further state that processes must agree on; `request` holds more fields of `Request`.
         """
 
         def validate(X: Any, y: Any, empty: bool) -> tuple[Any, Any]:
@@ -264,7 +264,7 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
     def _read_to_fit(
         self, backend: Backend, X: Any, y: Any, sample_weight: Any, **request: Any
     ) -> tuple[Source, Target]:
-        """As `_read`, for rows that must suffice for a fit."""
+        """As `_read`, but raise if the rows do not suffice for a fit."""
         source, target = self._read(backend, X, y, sample_weight, **request)
         if len(target.classes) < 2 and not target.multilabel:
             raise ValueError(
@@ -274,7 +274,7 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         return source, target
 
     def _reweighted(self, source: Source, target: Target, class_weight: Any) -> Source:
-        """The rows with the weights that a fit uses, some of them positive."""
+        """The rows with the sample weights for a fit; raise if none is positive."""
         weighted = source.reweighted(class_weights(class_weight, target, source))
         if not weighted.weight_sum() > 0.0:
             of_classes = "" if class_weight is None else f" (class_weight={class_weight!r})"
@@ -282,7 +282,7 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         return weighted
 
     def _options(self, **options: Any) -> StatisticsOptions:
-        """How statistics are formed."""
+        """Options of the statistics."""
         return StatisticsOptions(
             centre=self._centred(),
             feature_names=getattr(self, "feature_names_in_", None),
@@ -310,7 +310,7 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         self._multilabel = multilabel
 
     def _by_rows(self, X: Any, answer: Callable[[NDArray[Any]], NDArray[Any]]) -> NDArray[Any]:
-        """`answer` to the decision values of each block of rows, in order."""
+        """Apply `answer` to the decision values of each block of rows, in order."""
         check_is_fitted(self)
         X = as_rows(X)
         X = validate_data(self, X, reset=False, accept_sparse="csr", ensure_all_finite=False)
@@ -345,7 +345,7 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
                 )
             return answer(values[:, 0] if self.coef_.ndim == 1 else values)
 
-        # Rows are answered where they are: there is nothing to share with other processes.
+        # Each process answers for its own rows, so there is nothing to share.
         threads = OpenMPBackend(get_backend(self.backend, self.n_jobs).solve_threads())
         return np.concatenate(threads.map(of_part, range(0, X.shape[0], PART_ROWS)))
 

@@ -19,7 +19,7 @@ def as_rows(X: Any) -> Any:
     Raises
     ------
     ValueError
-        For arrays that are no rows of numbers, with what scikit-learn's error leaves out, and for
+        For arrays that do not hold rows of numbers (the message adds to scikit-learn's), and for
         damaged sparse matrices (see `check_sparse`).
     """
     if sp.issparse(X):
@@ -65,7 +65,7 @@ def is_empty(rows: Any) -> bool:
 
 
 def class_weights(class_weight: Any, target: Target, source: Source) -> NDArray[np.float64] | None:
-    """Weights of the classes of a source's rows, as scikit-learn understands them.
+    """Class weights for the rows of a source, in scikit-learn's sense.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def class_weights(class_weight: Any, target: Target, source: Source) -> NDArray[
     Raises
     ------
     ValueError
-        If they name a class that no row has, or are not finite and positive or zero.
+        If they name a class that no row has, or are negative or not finite.
     """
     if class_weight is None:
         return None

@@ -1,4 +1,4 @@
-"""Methods that fit, and methods that read a fit, whole: whatever other threads do meanwhile."""
+"""Methods that fit, or read a fit, as a whole, whatever other threads do meanwhile."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ R = TypeVar("R")
 
 
 def _twin(estimator: E) -> E:
-    """A copy that shares all attributes, as they are at one moment.
+    """A copy that shares all attributes of one moment.
 
-    Fits replace an estimator's attributes all at once, and never change one in place.
+    A fit replaces all attributes of an estimator at once, and never changes one in place.
     """
     twin = object.__new__(type(estimator))
     twin.__dict__ = dict(vars(estimator))
@@ -26,7 +26,7 @@ def _twin(estimator: E) -> E:
 
 
 def reads_whole(method: Callable[Concatenate[E, A], R]) -> Callable[Concatenate[E, A], R]:
-    """A method that reads what a fit made: all from one fit, whatever other threads fit meanwhile."""
+    """Make a method read the attributes of one fit only, whatever other threads fit meanwhile."""
 
     @wraps(method)
     def read(self: E, /, *args: A.args, **kwargs: A.kwargs) -> R:
@@ -36,10 +36,10 @@ def reads_whole(method: Callable[Concatenate[E, A], R]) -> Callable[Concatenate[
 
 
 def fits_whole(method: Callable[Concatenate[E, A], E]) -> Callable[Concatenate[E, A], E]:
-    """A method that fits, run on a twin whose attributes replace the estimator's at the end, all at once.
+    """Make a method fit a twin, whose attributes replace the estimator's at the end, all at once.
 
-    If it raises, KeyboardInterrupt included, the estimator stays as it was; and of several threads that
-    fit one estimator, the last one wins, whole.
+    If it raises, KeyboardInterrupt included, the estimator stays as it was. If several threads fit one
+    estimator, the last fit wins as a whole.
     """
 
     @wraps(method)

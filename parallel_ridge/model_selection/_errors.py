@@ -21,7 +21,7 @@ class ErrorScores:
     Attributes
     ----------
     name : {None, "neg_mean_squared_error", "neg_root_mean_squared_error", "r2"}
-        None is the mean over rows, whatever their weights: scikit-learn's leave-one-out.
+        None is the mean over rows regardless of their weights, as in scikit-learn's leave-one-out.
     target : Target
     """
 
@@ -34,15 +34,15 @@ class ErrorScores:
         return n_targets(len(self.target.classes), self.target.multilabel)
 
     def reduction(self, decisions: Decisions) -> SquaredErrorReduction:
-        """Rows to sums of their squared errors."""
+        """The reduction of rows to sums of squared errors."""
         return SquaredErrorReduction(decisions, len(self.target.classes), self.targets)
 
     def of_left_out(
         self, errors: NDArray[np.float64], n_rows: int
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Scores of the sums of left-out rows, and their deviations over rows."""
+        """Scores from the sums over left-out rows, and their standard deviations over rows."""
         sums = errors[:-1]
-        # Named scores are averages by weight, as scikit-learn's; its own default is one over rows.
+        # Named scores are weighted averages, as in scikit-learn; its default averages over rows.
         size = float(n_rows) if self.name is None else float(errors[-1, -1])
         scores = self._scores(sums[:, :-1], size, _total_squares(errors[-1]))
         if self.name not in (None, "neg_mean_squared_error"):
@@ -54,7 +54,7 @@ class ErrorScores:
         return scores, np.sqrt(variances) * (n_rows / size)
 
     def of_rows(self, errors: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Scores of the sums of a test set."""
+        """Scores from the sums over a test set."""
         return self._scores(errors[:-1, :-1], float(errors[-1, -1]), _total_squares(errors[-1]))
 
     def of_statistics(
@@ -70,7 +70,7 @@ class ErrorScores:
         coefs : ndarray of shape (p, t, d)
         intercepts : ndarray of shape (p, t)
         """
-        # About its means, so that nothing cancels.
+        # About the means of the test set, so that nothing cancels.
         shift = test.shift + test.feature_sums / test.n_samples
         test = test.reshift(np.rint(shift) if test.exact else shift, floats=True)
         targets = self.targets
@@ -98,7 +98,7 @@ class ErrorScores:
             return -np.sqrt(errors / size).mean(axis=1)
         if self.name != "r2":
             return -errors.mean(axis=1) / size
-        constant = totals <= 1e-12 * size  # rounding: without error 1, else 0
+        constant = totals <= 1e-12 * size  # rounding only: the score is 1 without error, else 0
         ratio = errors / np.where(constant, 1.0, totals)
         exact = errors <= 1e-12 * size
         scores: NDArray[np.float64] = np.where(constant, exact, 1.0 - ratio).mean(axis=1)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def leave_one_out(searcher: PenaltySearch) -> Search:
-    """Search by the error of each row under the weights of all the others."""
+    """Search by the error of each row under the solution of all the others."""
     if searcher.source.n_rows < searcher.source.n_features and searcher.source.collectable:
         return replace(leave_one_out(searcher.in_row_coordinates()), total=None)
     start = time.perf_counter()
@@ -54,7 +54,7 @@ def leave_one_out(searcher: PenaltySearch) -> Search:
     else:
         scores, scales = searcher.scores_of(fold, searcher.source.weighted)
         deviations = np.full(len(searcher.alphas), np.nan)
-        if searcher.scoring.name == "accuracy":  # the mean of a score of 0 or 1 for each row
+        if searcher.scoring.name == "accuracy":  # scores of single rows are 0 or 1
             deviations = np.sqrt(scores[0] * (1.0 - scores[0]))
     shape = (1, len(searcher.alphas))
     score_seconds = np.full(shape, (time.perf_counter() - start) / len(searcher.alphas))

@@ -27,17 +27,17 @@ class Search:
     Attributes
     ----------
     searcher : PenaltySearch
-        Which made it.
+        The search that found it.
     fold : callable
-        ``fold(penalties, make)``: value of each test set (of all rows, for leave-one-out), of the
-        reduction that ``make`` makes from what gives their decision values.
+        ``fold(penalties, make)``: the values of the reductions that ``make`` builds from `Decisions`,
+        one per test set (one for all rows in leave-one-out).
     scores : ndarray of shape (splits, p)
         A single row for leave-one-out.
     fit_seconds, score_seconds : ndarray of shape (splits, p)
     deviations : ndarray of shape (p,), or None
         Standard deviations of the scores of single rows, for leave-one-out.
     scales : ndarray of shape (p,), or None
-        Factors of the decision values that make probabilities, where scores needed them.
+        Factors that turn decision values into probabilities, if the scores needed them.
     total : SufficientStatistics, or None
         Statistics of all rows, if available.
     """
@@ -62,7 +62,7 @@ class Search:
         return HeldOut.join(held).values[:, 0]
 
     def scale(self, j: int) -> float:
-        """The factor of the decision values of one penalty that makes probabilities."""
+        """The factor that turns the decision values of one penalty into probabilities."""
         if self.scales is not None:
             return float(self.scales[j])
         held = self.searcher.held_out(self.fold, [j])
@@ -70,7 +70,7 @@ class Search:
 
     @property
     def best(self) -> int:
-        """Position of the penalty with the best mean score; of equals, of the largest.
+        """Position of the penalty with the best mean score; of the largest penalty if scores tie.
 
         Raises
         ------
@@ -84,7 +84,7 @@ class Search:
         return int(tied[np.argmax(np.asarray(self.alphas)[tied])])
 
     def results(self) -> dict[str, Any]:
-        """In the format of ``GridSearchCV.cv_results_``."""
+        """The results in the format of ``GridSearchCV.cv_results_``."""
         results: dict[str, Any] = {}
         for name, seconds in (("fit", self.fit_seconds), ("score", self.score_seconds)):
             results[f"mean_{name}_time"] = seconds.mean(axis=0)
@@ -105,6 +105,6 @@ class Search:
 
 
 def _tie_bound(means: NDArray[np.float64]) -> float:
-    """The best mean, less what the order of a sum may change in it: a bound for ties."""
+    """The best mean less the rounding of a sum: scores above this tie."""
     best = float(np.nanmax(means)) if not np.isnan(means).all() else -np.inf
     return best - 8 * EPSILON * abs(best) if np.isfinite(best) else best

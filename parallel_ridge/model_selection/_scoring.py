@@ -21,14 +21,14 @@ from sklearn.utils.metaestimators import available_if
 
 from parallel_ridge.sources import Target
 
-# These judge decision values against the targets -1 and 1; all others judge classes.
+# These compare decision values with the targets -1 and 1; all others judge classes.
 ERROR_SCORES = ("neg_mean_squared_error", "neg_root_mean_squared_error", "r2")
 # Margins beyond this mark a class that was absent from the training set.
 ABSENT_BEYOND = 1e8
 
 
 class _Held(ClassifierMixin, BaseEstimator):
-    """What a scorer takes for the model: the held-out answers are the X that it is called with."""
+    """Stand-in for the model in a scorer's eyes: its X are the held-out answers."""
 
     def __init__(self, target: Target, scale: float | None = None) -> None:
         self.target = target
@@ -74,7 +74,7 @@ class Scoring:
     needs_scale : bool
         Whether the scorer wants probabilities.
     weighted : bool
-        Whether the scorer takes weights of rows.
+        Whether the scorer takes sample weights.
     """
 
     name: str | None
@@ -93,12 +93,12 @@ class Scoring:
         multilabel: bool,
         probability: bool,
     ) -> Scoring:
-        """The scoring that a parameter of that name means.
+        """The scoring that the parameter ``scoring`` stands for.
 
         Raises
         ------
         ValueError
-            If it is not known, or wants probabilities that there will not be.
+            If it is unknown, or needs probabilities and ``probability`` is False.
         """
         if scoring is None and leave_one_out:
             return cls(None, "errors")
@@ -111,7 +111,7 @@ class Scoring:
         if scoring == "accuracy" and not multilabel:
             return cls(name, "accuracy", weighted=weighted)
         method = _response_method(scorer, probability)
-        if method is None:  # a function of the user's own, which may call any
+        if method is None:  # a user's function, which may call any method
             return cls(name, "decisions", scorer, probability, weighted)
         if method == "predict_proba" and not probability:
             raise ValueError(f"scoring={name} needs probabilities: set probability=True.")
@@ -124,7 +124,7 @@ class Scoring:
         counts: tuple[NDArray[np.intp], NDArray[np.intp], NDArray[Any]],
         target: Target,
     ) -> float:
-        """Score of pairs of true and predicted classes, and how often each was."""
+        """Score from the counts of pairs of true and predicted classes."""
         true, predicted, weights = counts
         labels = target.classes[true]
         if self.weighted:
@@ -155,7 +155,7 @@ def _scorer(estimator: Any, scoring: Any) -> Any:
 
 
 def _response_method(scorer: Any, probability: bool) -> str | None:
-    """The method that a scorer calls: as in scikit-learn, its first that the estimator has."""
+    """The method that a scorer calls: the first in its list that the estimator has."""
     methods = getattr(scorer, "_response_method", None)
     if methods is None:
         return None
@@ -164,9 +164,9 @@ def _response_method(scorer: Any, probability: bool) -> str | None:
 
 
 def _takes_weights(scorer: Any) -> bool:
-    """Whether a scorer is to get the weights of rows.
+    """Whether to pass sample weights to a scorer.
 
-    With metadata routing it says so itself, unless nothing was asked of it.
+    With metadata routing its own request decides, if there is one.
     """
     accepts = inspect.signature(getattr(scorer, "_score_func", scorer)).parameters
     if "sample_weight" not in accepts:
@@ -179,7 +179,7 @@ def _takes_weights(scorer: Any) -> bool:
 
 @contextmanager
 def locating(text: str) -> Iterator[None]:
-    """Add to an error where it happened; it stays the error that it is."""
+    """Add the place to the message of an error; its type does not change."""
     try:
         yield
     except Exception as error:
@@ -202,9 +202,9 @@ def log_probabilities(values: NDArray[Any], scale: float, multilabel: bool) -> N
 
 
 def probabilities(values: NDArray[Any], scale: float, multilabel: bool) -> NDArray[np.float64]:
-    """Probabilities of decision values, shape (n, k): a softmax; of each label for multilabel.
+    """Probabilities, shape (n, k): a softmax of the decision values, or one logistic per label.
 
-    A binary decision value is that of the second class, and of the first with the other sign.
+    A binary decision value belongs to the second class; its negative belongs to the first.
     """
     return np.exp(log_probabilities(values, scale, multilabel))
 
@@ -220,8 +220,8 @@ def fit_scale(
     Parameters
     ----------
     values, targets : ndarray of shape (n, t)
-        Decision values, and +1 or -1. Multilabel columns, and a single one, are judged one by one;
-        else a row's classes compete.
+        Decision values, and +1 or -1. Multilabel columns and a single column are judged one by one;
+        otherwise the classes of a row compete.
     weights : ndarray of shape (n,)
 
     References
@@ -253,7 +253,7 @@ def fit_scale(
             rows = np.logaddexp(0.0, scaled).sum(axis=1)
         return float(np.average(rows, weights=weights))
 
-    # Convex in the factor: one minimum.
+    # The loss is convex in the factor, so there is one minimum.
     found = scipy.optimize.minimize_scalar(
         loss, bounds=(-7.0, 9.0), method="bounded", options={"xatol": 1e-5}
     )

@@ -1,4 +1,4 @@
-"""Penalties times splits, from the statistics of groups of rows."""
+"""Searches over penalties and splits, from the statistics of groups of rows."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ from parallel_ridge.solvers import (
 from parallel_ridge.sources import Block, Source, Target
 from parallel_ridge.statistics import SufficientStatistics
 
-# Decision values of all held-out rows that are kept at a time, in numbers.
+# Most held-out decision values to keep at a time.
 HELD_VALUES = 2**23
-# Decision value of a class that a training set lacks: below all others, and harmless to scorers.
+# Decision value of a class that a training set lacks: below all others, and safe for scorers.
 ABSENT_MARGIN = -1e9
 
 Balance = Callable[[Source], Source]
@@ -55,7 +55,7 @@ Balance = Callable[[Source], Source]
 
 @dataclass
 class Path:
-    """Weights of one split for each penalty, and how long they took.
+    """Solutions of one split for each penalty, and the time they took.
 
     Attributes
     ----------
@@ -64,7 +64,7 @@ class Path:
     absent : ndarray of int
         Classes without a training row.
     scored : Source
-        All rows in the coordinates of the weights, with the weights of scores.
+        All rows in the coordinates of the coefficients, with the sample weights for scores.
     seconds : float
     test : SufficientStatistics, or None
         Statistics of the test set, if scores are computed from them; None if training was
@@ -87,18 +87,18 @@ class PenaltySearch:
     ----------
     backend : Backend
     statistics : callable
-        ``statistics(source, n_groups)``: sufficient statistics of some of the rows, or a list of those
-        of their groups, if a number is given.
+        ``statistics(source, n_groups)``: sufficient statistics of some of the rows, or a list of the
+        statistics of their groups if ``n_groups`` is given.
     source : Source
-        All rows, with the weights that fits use.
+        All rows, with the sample weights for fits.
     scored : Source
-        All rows, with the weights that scores use.
+        All rows, with the sample weights for scores.
     target : Target
     alphas : list of float
     problem : Problem
     scoring : Scoring
     progress : callable
-        Wraps an iterable of steps.
+        Shows the progress of an iterable of steps.
     """
 
     backend: Backend
@@ -112,25 +112,24 @@ class PenaltySearch:
     progress: Callable[[Sequence[Any], str], Iterable[Any]]
 
     def leave_one_out(self) -> Search:
-        """Search by the error of each row under the weights of all the others."""
+        """Search by the error of each row under the solution of all the others."""
         return leave_one_out(self)
 
     def over_splits(self, splits: Splits, balance: Balance | None = None) -> Search:
-        """Search by the scores of test sets.
+        """Search by scores of test sets.
 
         Parameters
         ----------
         splits : Splits
         balance : callable, default=None
-            ``balance(source)``: a training set with the weights of its classes, where these depend on
-            it.
+            ``balance(source)``: a training set with class weights, if these depend on the training set.
         """
         if self.source.weighted or self.scored.weighted:
             self._check_weights(splits, balance)
         total = None
         if self.source.n_rows >= self.source.n_features or not self.source.collectable:
             paths, total = self._paths(splits, balance)
-        elif self.problem.standardize:  # features are scaled by each training set anew
+        elif self.problem.standardize:  # each training set scales the features anew
             paths = [
                 path
                 for i in range(len(splits))
@@ -148,7 +147,7 @@ class PenaltySearch:
             elif intercepts.shape[1] > 1:
                 intercepts[:, path.absent] = ABSENT_MARGIN
                 coefs[:, path.absent] = 0.0
-            else:  # one class is left, which all rows are predicted as
+            else:  # one class is left, and every row gets it
                 intercepts[:], coefs[:] = 1.0 - 2.0 * path.absent, 0.0
             return PathDecisions(coefs.astype(self.dtype), intercepts.astype(self.dtype))
 
@@ -189,7 +188,7 @@ class PenaltySearch:
     # ------------------------------------------------------------------------------------ weights
 
     def _training(self, splits: Splits, i: int, balance: Balance | None) -> Source:
-        """A training set, with the weights that its fit uses."""
+        """A training set, with the sample weights for its fit."""
         if balance is None:
             return splits.training(self.source, i)
         return balance(splits.training(self.scored, i))
@@ -197,7 +196,7 @@ class PenaltySearch:
     def _paths(
         self, splits: Splits, balance: Balance | None, first: int = 0
     ) -> tuple[list[Path], SufficientStatistics | None]:
-        """Weights of each split, and the statistics of all rows, if they need no extra pass.
+        """Solutions of each split, and the statistics of all rows if they need no extra pass.
 
         Messages number the splits from ``first``.
         """
@@ -246,7 +245,7 @@ class PenaltySearch:
     def _test_statistics(
         self, splits: Splits, i: int, parts: Sequence[SufficientStatistics] | None
     ) -> SufficientStatistics:
-        """Statistics of a test set, from those of its groups if they have the weights of scores."""
+        """Statistics of a test set; a sum over its groups if these have the sample weights for scores."""
         if parts is None or self.source is not self.scored:
             test: SufficientStatistics = self.statistics(splits.testing(self.scored, i))
             return test
@@ -264,7 +263,7 @@ class PenaltySearch:
                     )
 
     def warn_ill_conditioned(self, where: str, what: str) -> None:
-        """Warn that rows were folded once more."""
+        """Warn about another pass over the rows."""
         warn_caller(
             f"The system of {where} is ill-conditioned for alpha={min(self.alphas):g} ({what}). It was "
             "solved from a QR of the rows, which takes another pass. Leave out the small alphas, or set "
@@ -273,10 +272,10 @@ class PenaltySearch:
         )
 
     def in_row_coordinates(self, scale: Source | None = None) -> PenaltySearch:
-        """The same search where n < d, on rows of n coordinates instead of d features.
+        """The same search for n < d, on rows of n coordinates instead of d features.
 
-        A rotation changes neither distances nor penalties, so scores are the same. Features are
-        scaled by all rows, or by those that are given.
+        A rotation changes neither distances nor penalties, so the scores are the same. ``scale`` gives
+        the rows that scale the features; all rows when None.
         """
         rows = self.source if scale is None else scale.with_others_weightless()
         blocks = self.backend.reduce(RowsReduction(), rows)
@@ -316,11 +315,11 @@ class PenaltySearch:
     def held_out(
         self, fold: Callable[[Sequence[int], Make], list[Any]], some: Sequence[int]
     ) -> list[HeldOut]:
-        """Held-out decision values of each test set, of some of the penalties."""
+        """Held-out decision values of each test set for some of the penalties."""
         return [HeldOut.join(parts) for parts in fold(some, DecisionReduction)]
 
     def fit_scales(self, held: Sequence[HeldOut]) -> list[float]:
-        """The factor of held-out decision values that makes probabilities, for each penalty."""
+        """The factor that turns held-out decision values into probabilities, for each penalty."""
         rows = HeldOut.join(held)
         targets = rows.labels.indicator(len(self.target.classes))[:, self.errors.targets]
         weights = np.ones(len(targets)) if rows.weights is None else rows.weights
@@ -332,7 +331,7 @@ class PenaltySearch:
     def scores_of(
         self, fold: Callable[[Sequence[int], Make], list[Any]], weighted: bool
     ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-        """Scores of shape (test sets, p), and the factors of probabilities if they needed them."""
+        """Scores of shape (test sets, p), and the factors of probabilities if the scores needed them."""
         weighted = weighted and self.scoring.weighted
         if self.scoring.kind == "accuracy":
             found = fold(
@@ -345,7 +344,7 @@ class PenaltySearch:
                 range(len(self.alphas)),
                 lambda decisions: ConfusionReduction(decisions, k, weighted),
             )
-            # A scorer is the user's own: one process calls it for all.
+            # The scorer may be a user's function, so one process calls it for all.
             return self.backend.map(self._score_counts, [counts])[0], None
         t = len(range(len(self.target.classes))[self.errors.targets])
         size = max(1, HELD_VALUES // (self.source.n_rows * t))
@@ -358,7 +357,7 @@ class PenaltySearch:
         return scores, scales if self.scoring.needs_scale else None
 
     def _score_counts(self, counts: Sequence[Confusion]) -> NDArray[np.float64]:
-        """Scores of confusion counts of each test set, for each penalty."""
+        """Scores from the confusion counts of each test set, for each penalty."""
         scores = np.empty((len(counts), len(self.alphas)))
         for i, j in np.ndindex(scores.shape):
             with locating(f"in scoring alpha={self.alphas[j]:g} on split {i}"):
@@ -368,7 +367,7 @@ class PenaltySearch:
     def _score_values(
         self, some: Sequence[int], held: Sequence[HeldOut]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Scores of the decision values of each test set, for some penalties, and their factors."""
+        """Scores from the decision values of each test set for some penalties, and their factors."""
         scales = self.fit_scales(held) if self.scoring.needs_scale else []
         scores = np.empty((len(held), len(some)))
         for j, number in enumerate(some):
@@ -384,7 +383,7 @@ class PenaltySearch:
         return scores, np.array(scales)
 
     def _errors_of(self, paths: Sequence[Path], splits: Splits) -> NDArray[np.float64]:
-        """Scores of squared errors on test sets, from their statistics alone if they suffice."""
+        """Scores from squared errors on test sets; from statistics alone if these suffice."""
         errors = self.errors
         scores = np.empty((len(paths), len(self.alphas)))
         stable = [i for i, path in enumerate(paths) if path.test is not None]
@@ -406,7 +405,7 @@ def _errors_of_path(errors: ErrorScores, path: Path) -> NDArray[np.float64]:
 def _solve_path(
     parts: Sequence[SufficientStatistics], problem: Problem, alphas: Sequence[float]
 ) -> tuple[list[Solution] | str, float, NDArray[np.int64]]:
-    """Weights of a training set, or what is wrong with its system; seconds; and class counts."""
+    """Solve for a training set: the solutions or what is wrong, the seconds, and the class counts."""
     start = time.perf_counter()
     statistics = SufficientStatistics.sum(parts)
     counts = statistics.class_counts

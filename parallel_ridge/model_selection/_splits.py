@@ -17,7 +17,7 @@ from parallel_ridge.backends import Backend
 from parallel_ridge.sources import Source
 
 T = TypeVar("T", bound=Any)
-# Up to here adding all parts anew for each sum costs less memory, and little time.
+# Up to this many parts each sum is formed anew, which saves memory and costs little time.
 FEW_PARTS = 12
 
 
@@ -31,10 +31,10 @@ class Split:
 
 @dataclass(frozen=True)
 class Splits:
-    """Training and test sets, as groups of rows that are always together.
+    """Training and test sets, as groups of rows that always occur together.
 
-    The statistics of any such set are sums of those of its groups, without any cancellation. For K
-    folds the groups are the folds.
+    The statistics of each set are sums over its groups, so nothing cancels. For K folds the groups are
+    the folds.
 
     Attributes
     ----------
@@ -42,8 +42,8 @@ class Splits:
         Groups of each split.
     n_groups : int
     group : object
-        Which group each row is in, for `Source.grouped`; None if there would be too many, or if a
-        set holds a row twice.
+        Group of each row, for `Source.grouped`; None if there would be too many groups, or if a set
+        repeats a row.
     rows : list of Split, or None
         Positions of this process's rows, where there are no groups.
     """
@@ -56,16 +56,16 @@ class Splits:
 
     @staticmethod
     def of(backend: Backend, source: Source, cv: Any, X: Any, y: Any, groups: Any = None) -> Splits:
-        """Splits as scikit-learn makes them, of the rows of all processes in order of rank.
+        """Splits as scikit-learn makes them, over the rows of all processes in order of rank.
 
         Parameters
         ----------
         cv : int, splitter or iterable
         X, y, groups : array-like
-            Rows, labels, and the groups that a splitter keeps together, of this process, as the user
-            gave them. Where there are several processes, no splitter sees the features.
+            Rows, labels and groups of this process, as the user gave them. With several processes, no
+            splitter sees the features.
         """
-        if not source.collectable:  # the backend has made groups of them, which are the folds
+        if not source.collectable:  # the backend made the groups, which are the folds
             folds = range(len(source.fold_sizes))
             empty = [i for i in folds if source.fold_sizes[i] == 0]
             if empty:
@@ -76,7 +76,7 @@ class Splits:
         labels, together = backend.gather(lambda: y), backend.gather(lambda: groups)
         if len(labels) > 1:
             X, y, groups = _Elsewhere((n, d)), joined(labels), joined(together)
-        # Groups are worth their Gram matrices while these take no more memory than the rows do.
+        # Groups pay off while their Gram matrices take no more memory than the rows.
         most = 64 + 4 * max(1, n // d)
 
         def make(cv: Any) -> Splits:
@@ -128,7 +128,7 @@ class Splits:
         return source.grouped(self.group, table)
 
     def _within(self, span: slice) -> Splits:
-        """The part of some of the rows."""
+        """The splits restricted to a range of rows."""
         if self.rows is None:
             return Splits(self.train, self.test, self.n_groups, self.group[span])
         rows = [
@@ -139,7 +139,7 @@ class Splits:
 
 
 def joined(parts: Sequence[Any]) -> Any:
-    """Labels of all processes, one after the other."""
+    """Join the labels of all processes."""
     if all(part is None for part in parts):
         return None
     if any(sp.issparse(part) for part in parts):
@@ -150,7 +150,7 @@ def joined(parts: Sequence[Any]) -> Any:
 
 
 class _Elsewhere:
-    """Rows of several processes, for splitters: how many there are."""
+    """Stands in for the rows of several processes: splitters see only their number."""
 
     def __init__(self, shape: tuple[int, int]) -> None:
         self.shape = shape
@@ -166,7 +166,7 @@ class _Elsewhere:
 
 
 def make_splits(cv: Any, X: Any, y: Any, groups: Any = None) -> list[Split]:
-    """Splits of a number of folds, a splitter or an iterable, as scikit-learn takes them.
+    """Splits from a number of folds, a splitter or an iterable, as in scikit-learn.
 
     Raises
     ------
@@ -209,7 +209,7 @@ def _positions(rows: Any, n: int, split: int) -> NDArray[np.intp]:
 
 
 def number_rows(splits: Sequence[Split], n: int, most: int) -> NDArray[np.intp] | None:
-    """Number the rows so that those which every split treats alike have the same number.
+    """Number the rows: rows that every split treats alike get the same number.
 
     None if a set repeats a row, or if there are more than ``min(most, 2 * n_splits + 1)`` groups.
     """
@@ -225,10 +225,10 @@ def number_rows(splits: Sequence[Split], n: int, most: int) -> NDArray[np.intp] 
 
 
 def summands(parts: Sequence[T], members: Sequence[Sequence[int]]) -> list[list[T]]:
-    """What to add for the sum of some of the parts, for each list of them; few terms each.
+    """The summands, few of them, for each sum over some of the parts.
 
-    Of many parts, all but one (as of K folds) are a running sum from the front and one from the
-    back, so that K sums take 3 K additions; nothing cancels.
+    A sum over all parts but one (as for K folds) is a running sum from the front plus one from the back,
+    so K sums take 3 K additions and nothing cancels.
     """
     n = len(parts)
     if n <= FEW_PARTS:

@@ -30,37 +30,37 @@ from parallel_ridge.threads import default_threads
 S = TypeVar("S")
 T = TypeVar("T")
 V = TypeVar("V", bound=Value)
-# Numbers of one call of MPI: counts beyond 2^31 are an extension that some libraries lack.
+# Most numbers per MPI call: some libraries do not support counts beyond 2^31.
 PIECE = 2**27
-# Exact sums go on as float64 from here, before they could exceed int64.
+# Exact sums of this size or more continue as float64, before they could exceed int64.
 LARGEST_SUM = 2**62
-# Where launchers tell each process how many they started.
+# Variables in which launchers tell each process how many they started.
 LAUNCHERS = {
     "PMI_SIZE": "MPICH's, Intel MPI's or Slurm's PMI launcher",
     "OMPI_COMM_WORLD_SIZE": "Open MPI's mpiexec",
     "MV2_COMM_WORLD_SIZE": "MVAPICH's launcher",
     "SLURM_STEP_NUM_TASKS": "Slurm's srun",
 }
-# And how many of them on this machine.
+# Variables with the number of processes on this machine.
 NEIGHBOURS = ("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE", "MV2_COMM_WORLD_LOCAL_SIZE")
 
 
 @dataclass
 class Report:
-    """What a backend has done since it was made, or since its report was replaced by a new one.
+    """What a backend has done since it was made, or since its report was replaced.
 
     Attributes
     ----------
     fold_seconds : float
-        In folding this rank's rows.
+        Spent on this rank's rows.
     reduce_seconds : float
-        In adding the values of all ranks, waiting for the others included.
+        Spent on adding the values of all ranks, including the wait for the others.
     solve_seconds : float
-        In the solves that this rank was dealt.
+        Spent on this rank's solves.
     reduced : list of int
-        Bytes that this rank gave to each all-reduce.
+        Bytes that this rank contributed to each all-reduce.
     exchanged_bytes : int
-        Bytes that this rank gave to exchanges of small things: agreement, and results of solves.
+        Bytes that this rank contributed to small exchanges: agreement and results of solves.
     """
 
     fold_seconds: float = 0.0
@@ -72,7 +72,7 @@ class Report:
 
 @dataclass
 class MPIBackend(Backend):
-    """Fold over the rows of all ranks, and deal independent solves out over the ranks.
+    """Run passes over the rows of all ranks, and distribute independent solves over the ranks.
 
     Every rank makes the same calls, each with its own rows (any number, including zero). Copies for
     other processes (pickles) hold the configuration without the communicator.
@@ -102,7 +102,7 @@ class MPIBackend(Backend):
         return MPIBackend(self.comm, self.n_threads)
 
     def reduce(self, reduction: Reduction[Any, V], source: Source) -> V:
-        """Fold this rank's rows, and add the values of all ranks: arrays by an all-reduce in place."""
+        """Reduce this rank's rows and add the values of all ranks, arrays by an in-place all-reduce."""
         comm = self.communicator()
         value: Any = None
 
@@ -129,7 +129,7 @@ class MPIBackend(Backend):
         return value
 
     def map(self, function: Callable[[T], S], items: Iterable[T]) -> list[S]:
-        """Deal items out over the ranks; each gets all results, the same bits on every rank."""
+        """Distribute items over the ranks; every rank gets all results, with the same bits."""
         comm, items = self.communicator(), list(items)
         mine = range(comm.rank, len(items), comm.size)
 
@@ -145,11 +145,11 @@ class MPIBackend(Backend):
         return results
 
     def gather(self, function: Callable[[], T]) -> list[T]:
-        """Call `function` on every rank; results in order of rank."""
+        """Call `function` on every rank; return results in order of rank."""
         return self.share("gather", function)
 
     def source(self, request: Request) -> tuple[Source, Target]:
-        """The rows of one rank, with what is true of those of all ranks."""
+        """The rows of one rank, with the facts of the rows of all ranks."""
         comm = self.communicator()
         if comm.size == 1:
             return super().source(request)
@@ -168,7 +168,7 @@ class MPIBackend(Backend):
             If mpi4py or its MPI library is missing, or if the launcher is not the library's.
         """
         try:
-            from mpi4py import MPI  # which initialises it: not before it is needed
+            from mpi4py import MPI  # importing it initialises MPI, so wait until it is needed
         except (ImportError, RuntimeError) as error:
             raise BackendUnavailable(
                 f"backend='mpi' could not import mpi4py.MPI ({error}). Install "
@@ -188,7 +188,7 @@ class MPIBackend(Backend):
         Raises
         ------
         Exception
-            What the first rank that failed has raised, with the rank in its message; on every rank.
+            The error of the first rank that failed, with the rank in its message, on every rank.
         """
         comm = self.communicator()
         rank, size = comm.rank, comm.size
@@ -202,7 +202,7 @@ class MPIBackend(Backend):
         except BaseException as error:
             failure = _named(error, rank, size)
             content = _pickled(failure, rank)
-        # Ranks that make different public calls meet in the same exchange, and so tell each other.
+        # Ranks that make different public calls meet in the same exchange, and so detect it.
         head = f"{int(failure is not None)}{' '.join([current_call(), call]).strip()}\n".encode()
         messages = [_opened(message) for message in self._exchange(comm, head + content)]
         failed = [i for i, (head, _) in enumerate(messages) if head[0] == "1"]
@@ -247,13 +247,13 @@ class MPIBackend(Backend):
         for piece in _pieces(flat):
             comm.Allreduce(MPI.IN_PLACE, piece)
         self.report.reduced.append(flat.nbytes)
-        # The standard does not promise that all ranks round alike.
+        # The MPI standard does not promise the same rounding on all ranks.
         if flat.dtype.kind == "f" and len(set(comm.allgather(xxh3_64_intdigest(flat.data)))) > 1:
             for piece in _pieces(flat):
                 comm.Bcast(piece)
 
     def _threads(self) -> OpenMPBackend:
-        """Threads of the caller."""
+        """The backend for this rank's own rows."""
         return OpenMPBackend(self._default_threads() if self.n_threads is None else self.n_threads)
 
     def _default_threads(self) -> int:
@@ -276,14 +276,14 @@ _keyvals: list[int] = []
 
 
 def _keyval(MPI: Any) -> int:
-    """Under which a communicator keeps the threads of its ranks."""
+    """The key under which a communicator stores the threads of its ranks."""
     if not _keyvals:
         _keyvals.append(MPI.Comm.Create_keyval())
     return _keyvals[0]
 
 
 def _refuse_lonely(MPI: Any) -> None:
-    """Raise if a launcher started several processes of which each thinks that it is alone."""
+    """Raise if a launcher started several processes but each of them sees only itself."""
     for name, launcher in LAUNCHERS.items():
         started = os.environ.get(name, "")
         if started.isdigit() and int(started) > 1:
@@ -304,21 +304,21 @@ def _cores() -> set[int]:
 
 
 def _fair_threads(comm: Any, MPI: Any) -> int:
-    """Threads of this rank, so that those of all ranks on this machine find a core each."""
+    """Threads of this rank such that all ranks on this machine share the cores evenly."""
     import joblib
 
     node = comm.Split_type(MPI.COMM_TYPE_SHARED)
     mine = _cores()
     others = node.allgather(mine)
     share = sum(1.0 / sum(core in cores for cores in others) for core in mine)
-    if joblib.cpu_count() < len(mine):  # a container's quota is one for all of its ranks
+    if joblib.cpu_count() < len(mine):  # all ranks in a container share its quota
         share = min(share, joblib.cpu_count() / node.size)
     node.Free()
     return max(1, int(share + 1e-9))
 
 
 def _opened(message: memoryview) -> tuple[str, memoryview]:
-    """The line in front, and what it is of."""
+    """Split a message into its first line and the rest."""
     end = bytes(message[:200]).index(b"\n")
     return bytes(message[:end]).decode(), message[end + 1 :]
 
@@ -342,7 +342,7 @@ def _named(error: BaseException, rank: int, size: int) -> BaseException:
 
 
 def _pickled(error: BaseException, rank: int) -> bytes:
-    """An error for other ranks, with its traceback in words; a RuntimeError if it cannot travel."""
+    """Pickle an error with its traceback as a note; as a RuntimeError if it cannot be pickled."""
     trace = "".join(traceback.format_tb(error.__traceback__))
     note = f"Raised on rank {rank} ({socket.gethostname()}):\n{trace}"
     try:
@@ -351,7 +351,7 @@ def _pickled(error: BaseException, rank: int) -> bytes:
             raise TypeError
         twin.add_note(note)
         return pickle.dumps(twin)
-    except Exception:  # whatever a class of its own may do
+    except Exception:  # user-defined exceptions may fail in any way
         plain = RuntimeError(f"{type(error).__name__}: {error}")
         plain.add_note(note)
         return pickle.dumps(plain)

@@ -21,7 +21,7 @@ CHUNK_BYTES = 2**26  # of rows that travel in one message
 
 
 def local_slice(n: int, comm: Any = None) -> slice:
-    """The caller's part of ``n`` rows: parts follow one another, and differ by one row at most.
+    """The caller's part of ``n`` rows: parts are contiguous and differ by at most one row.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def local_slice(n: int, comm: Any = None) -> slice:
 
 @named_call
 def run_on_all_ranks(function: Callable[[], T], comm: Any = None) -> T:
-    """Call a function on every rank, such as one that reads a file; if it fails on one, all raise.
+    """Call a function on every rank, for example to read a file; if one rank fails, all raise.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def run_on_all_ranks(function: Callable[[], T], comm: Any = None) -> T:
 
 @named_call
 def open_rows(path: str | os.PathLike[str], comm: Any = None) -> NDArray[Any]:
-    """The caller's part of the rows of a file, mapped into memory: nothing is read before use.
+    """The caller's part of the rows of a file, memory-mapped: nothing is read before use.
 
     Parameters
     ----------
@@ -89,15 +89,15 @@ def open_rows(path: str | os.PathLike[str], comm: Any = None) -> NDArray[Any]:
 
 @named_call
 def scatter_rows(*arrays: Any, root: int = 0, comm: Any = None) -> tuple[Any, ...]:
-    """Deal the rows of arrays that one rank holds out over all, in the parts of `local_slice`.
+    """Distribute the rows of arrays on one rank over all ranks, in the parts of `local_slice`.
 
     Rows travel in chunks, so that ``root`` needs no second copy; its own part is a view.
 
     Parameters
     ----------
     *arrays : ndarray or CSR matrix of n rows each, or None
-        Such as ``X, y``; other ranks pass as many of anything, such as None. A None on ``root``
-        stays one everywhere.
+        For example ``X, y``. Other ranks pass the same number of placeholders, e.g. None; an argument
+        that is None on `root` is None everywhere.
     root : int, default=0
         The rank that holds them.
     comm : mpi4py.MPI.Intracomm, default=None
@@ -124,7 +124,7 @@ def scatter_rows(*arrays: Any, root: int = 0, comm: Any = None) -> tuple[Any, ..
             raise ValueError(f"root={root} is no rank of {comm.size}.")
         if comm.rank != root:
             return None
-        held[:] = map(_rows, arrays)  # here, where an error is every rank's
+        held[:] = map(_rows, arrays)  # inside `gather`, so that all ranks see an error
         lengths = {one.shape[0] for one in held if one is not None}
         if len(lengths) != 1:
             raise ValueError(

@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class ShardSource:
-    """Rows of this process, and what is true of those of all processes.
+    """Rows of this process, with the facts of the rows of all processes.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class ShardSource:
     rank : int
         This process's place among all.
     dtype : dtype
-        That all processes with rows agree on.
+        Common dtype of all processes with rows.
     sparse : bool
     """
 
@@ -93,7 +93,7 @@ class ShardSource:
         return self.local.blocks(n_rows)
 
     def sample(self, n_rows: int) -> Any:
-        """At most ``n_rows`` rows: those that one process with all rows would take."""
+        """At most ``n_rows`` rows: the same as one process with all rows would take."""
         step = max(1, -(-self.n_rows // n_rows))
         start = -self.local_rows.start % step
         parts = self.gather(lambda: self.local.every(step, start))
@@ -125,7 +125,7 @@ class ShardSource:
         return max(self.gather(self.local.magnitude))
 
     def stored(self) -> int:
-        """Values that the rows hold: of sparse rows those that are stored."""
+        """Number of values in the rows; for sparse rows, of stored values."""
         return sum(self.gather(self.local.stored))
 
     def reweighted(self, table: NDArray[np.float64] | None) -> ShardSource:
@@ -141,7 +141,7 @@ class ShardSource:
         return self._with(self.local.grouped(group, table))
 
     def with_others_weightless(self) -> ShardSource:
-        """All rows that some were taken of."""
+        """All rows once each, of which some were taken; those not taken have weight zero."""
         return self._with(self.local.with_others_weightless())
 
     def with_rows(self, X: NDArray[Any]) -> ShardSource:
@@ -155,7 +155,7 @@ class ShardSource:
 
 @dataclass(frozen=True)
 class _Facts:
-    """What a process tells the others of its rows."""
+    """What a process tells the others about its rows."""
 
     n_rows: int
     n_features: int

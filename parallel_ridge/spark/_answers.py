@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 
 def answer(backend: SparkBackend, model: Any, X: Any, method: str, name: str) -> Any:
-    """A DataFrame with one more column, or an RDD of arrays: what a method of the model gives.
+    """The answers of a model's method: a DataFrame with an extra column, or an RDD of arrays.
 
-    Nothing is computed before it is asked for.
+    Both are evaluated lazily.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def answer(backend: SparkBackend, model: Any, X: Any, method: str, name: str) ->
     _check_single(X, columns)
     kind = _type(T, model, method)
     if hasattr(functions, "arrow_udf"):  # PySpark 4.1
-        # The other columns stay in the JVM: whatever they are, they need not be known to Arrow.
+        # The other columns stay in the JVM, so Arrow need not know their types.
         features = functions.struct(
             *(column(feature).alias(f"c{i}") for i, feature in enumerate(columns))
         )
@@ -92,7 +92,7 @@ def score(backend: SparkBackend, model: Any, X: Any, y: Any, sample_weight: Any)
 
 
 def _check_single(X: Any, columns: tuple[str, ...]) -> None:
-    """Raise if a column of features is there twice, as after a join."""
+    """Raise if a feature column occurs twice, as after a join."""
     for name in columns:
         if X.columns.count(name) > 1:
             raise ValueError(
@@ -102,7 +102,7 @@ def _check_single(X: Any, columns: tuple[str, ...]) -> None:
 
 
 def _columns(model: Any, schema: Any, backend: SparkBackend) -> tuple[str, ...]:
-    """Columns of a DataFrame that hold the features of a model."""
+    """Feature columns of a DataFrame for a model."""
     names = getattr(model, "feature_columns_", None)
     if names is None and hasattr(model, "feature_names_in_"):
         names = tuple(model.feature_names_in_)
@@ -113,7 +113,7 @@ def _columns(model: Any, schema: Any, backend: SparkBackend) -> tuple[str, ...]:
 
 
 def _in_executors(model: Any) -> Any:
-    """A copy of a model for a task: one thread, no session, and no statistics."""
+    """A copy of a model for a task: one thread, no session, no statistics."""
     model = copy.copy(model)
     model.backend, model.n_jobs, model.memory = "openmp", 1, None
     for name in ("statistics_", "feature_names_in_", "loo_decision_"):
@@ -138,7 +138,7 @@ def _type(T: Any, model: Any, method: str) -> Any:
 
 
 def _is_beyond_long(classes: Any) -> bool:
-    """Whether labels are integers that Spark's LongType does not reach."""
+    """Whether labels include integers beyond Spark's LongType."""
     return bool(classes.dtype.kind == "u" and classes.max() >= 2**63)
 
 
@@ -153,13 +153,13 @@ class _Answer:
         return getattr(self.model, self.method)(X)
 
     def of_item(self, item: Any) -> Any:
-        """Of an item of an RDD: an array, or a tuple that begins with one."""
+        """Answer to an item of an RDD: an array, or a tuple that begins with one."""
         return self(item[0] if isinstance(item, tuple | list) else item)
 
 
 @dataclass(frozen=True)
 class _Answering:
-    """Structs of features to answers."""
+    """Turns structs of features into answers."""
 
     answer: _Answer
     names: tuple[str, ...]
@@ -172,7 +172,7 @@ class _Answering:
             start += len(batch)
 
     def of_columns(self, columns: list[Any], start: int) -> Any:
-        """Answers to the rows of some columns, of which the first is this one of its partition."""
+        """Answers to the rows of some columns; ``start`` is the first one's place in its partition."""
         import pyarrow as pa
         from pyspark import TaskContext
 
@@ -190,7 +190,7 @@ class _Answering:
 
 
 def _hinted(answering: _Answering) -> Any:
-    """A function of type hints by which Spark knows that it takes a partition's batches, one by one."""
+    """A function whose type hints tell Spark to pass it a partition's batches one by one."""
     import pyarrow as pa
 
     def answers(batches: Any) -> Any:
@@ -202,7 +202,7 @@ def _hinted(answering: _Answering) -> Any:
 
 @dataclass(frozen=True)
 class _Appending:
-    """Batches with one more column, before PySpark 4.1."""
+    """Batches with an extra column, for PySpark before 4.1."""
 
     answering: _Answering
     positions: tuple[int, ...]
@@ -225,7 +225,7 @@ class _Appending:
 
 
 def _as_arrow(pa: Any, values: Any) -> Any:
-    """Answers as an Arrow array: lists, if a row has several."""
+    """Answers as an Arrow array; of lists if a row has several."""
     if values.ndim == 1:
         if values.dtype.kind in "iu":
             return pa.array(values.astype(np.int64))

@@ -29,8 +29,8 @@ def read_features(arrays: list[pa.Array], names: tuple[str, ...], start: int = 0
     Parameters
     ----------
     arrays : list of pyarrow.Array
-        One whose values are whole rows (binary, lists of numbers, VectorUDT), or one of numbers for
-        each feature.
+        One array of whole rows (binary, lists of numbers, VectorUDT), or one array of numbers per
+        feature.
     names : tuple of str
         Names of the arrays, for messages.
     start : int, default=0
@@ -91,18 +91,18 @@ def _columns(arrays: list[pa.Array], names: tuple[str, ...]) -> NDArray[Any]:
 
 
 def read_labels(array: pa.Array, name: str, start: int = 0) -> tuple[Labels, Target]:
-    """Codes of labels, and the classes that there are among them.
+    """Codes of labels, and the classes among them.
 
     Parameters
     ----------
     array : pyarrow.Array
-        Numbers, booleans or strings; or lists of 0 and 1 (or of -1 and 1), one for each label of
-        multilabel targets.
+        Numbers, booleans or strings; or lists of 0 and 1 (or -1 and 1), one per label of multilabel
+        targets.
 
     Raises
     ------
     ValueError
-        For nulls, NaN and numbers that are no labels; the message names column and row.
+        For nulls, NaN and numbers that cannot be labels; the message names column and row.
     """
     import pyarrow as pa
 
@@ -151,7 +151,7 @@ def read_weights(array: pa.Array, name: str, start: int = 0) -> NDArray[np.float
 
 
 def read_groups(array: pa.Array, name: str, start: int = 0) -> NDArray[Any]:
-    """Numbers or strings that tell groups of rows apart.
+    """Numbers or strings that identify groups of rows.
 
     Raises
     ------
@@ -188,7 +188,7 @@ def _is_number(kind: pa.DataType) -> bool:
 
 
 def _numbers(array: pa.Array, booleans: bool = False) -> NDArray[Any]:
-    """Numbers without nulls as an array: a view, but for booleans (as uint8) and decimals."""
+    """Numbers without nulls as an array: a view, except for booleans (as uint8) and decimals."""
     import pyarrow as pa
 
     if pa.types.is_boolean(array.type):
@@ -200,7 +200,7 @@ def _numbers(array: pa.Array, booleans: bool = False) -> NDArray[Any]:
 
 
 def _whole(array: pa.Array, name: str, start: int) -> pa.Array:
-    """Decimals as integers of 64 bits, each with its value."""
+    """Decimals as 64-bit integers, exactly."""
     import pyarrow as pa
 
     for kind in (pa.int64(), pa.uint64()):
@@ -224,7 +224,7 @@ def _encode_strings(array: pa.Array) -> tuple[Labels, Target]:
 
 
 def _offsets(array: pa.Array, wide: bool) -> NDArray[Any]:
-    """Where each value begins and the last one ends, of a slice too."""
+    """Start of each value and end of the last one; valid for slices too."""
     dtype = np.dtype(np.int64 if wide else np.int32)
     buffer = array.buffers()[1]
     offsets = np.frombuffer(buffer, dtype, count=array.offset + len(array) + 1)
@@ -307,7 +307,7 @@ def _vectors(array: pa.StructArray, name: str, start: int) -> Any:
         X[np.repeat(np.arange(n), lengths), columns] = data
         return X
     X = sp.csr_matrix((data, columns, indptr.astype(np.int32)), shape=(n, d))
-    if not X.has_canonical_format:  # a vector that was made by hand
+    if not X.has_canonical_format:  # a hand-made vector
         X = X.copy()
         X.sum_duplicates()
     return X

@@ -1,4 +1,4 @@
-"""Executors of a Spark cluster, which fold the rows where they lie."""
+"""The Spark backend: executors reduce the rows where they lie."""
 
 from __future__ import annotations
 
@@ -62,37 +62,38 @@ V = TypeVar("V", bound=Value)
 
 @dataclass
 class SparkBackend(Backend):
-    """Fold in the executors of a Spark cluster.
+    """Run passes in the executors of a Spark cluster.
 
     Parameters
     ----------
     session : pyspark.sql.SparkSession, default=None
-        Where arrays are spread to, and solves run; None: that of the data, else the active one, else
-        a new one. Sessions of Spark Connect too. Not pickled.
+        Session for arrays and solves. None is the session of the data, otherwise the active one,
+        otherwise a new one. May be a session of Spark Connect. Not pickled.
     depth : int, default=2
         Levels of the tree that merges the partitions' results: `RDD.treeAggregate` for an RDD, an
         equivalent tree for a DataFrame. depth=1 merges in the driver only; depth=2 adds one round in
         the executors. Up to 16 results of a DataFrame go straight to the driver unless ``depth``
         exceeds 2.
     features : str or sequence of str, default=None
-        Columns of a DataFrame that hold the features: one of whole rows (`VectorUDT`, array of
-        numbers, or binary: one byte per feature), or many of numbers. None: the one column of whole
-        rows, or else all columns of numbers that have no other role.
+        Feature columns of a DataFrame: one column of whole rows (`VectorUDT`, array of numbers, or
+        binary with one byte per feature), or several columns of numbers. None is the only column of
+        whole rows, otherwise all columns of numbers without another role.
     n_jobs : int, default=None
-        Threads of a task; None is ``spark.task.cpus``.
+        Threads per task; None is ``spark.task.cpus``.
     solves : {"auto", "tasks", "driver"}, default="auto"
-        Where the solves of a search run: a task each, or in threads of the driver. "auto" is the driver
-        where the whole cluster is this machine (``local[...]``): statistics need not travel then.
+        Where the solves of a search run: in one task each, or in threads of the driver. "auto" is the
+        driver if the whole cluster is this machine (``local[...]``), so that statistics need not
+        travel.
 
     Notes
     -----
-    A fold reads small partitions of a DataFrame together, in fewer tasks: to parts of at most
-    ``spark.sql.adaptive.advisoryPartitionSizeInBytes``, but for all cores, unless
-    ``spark.sql.adaptive.coalescePartitions.enabled`` is false or executors come and go
-    (``spark.dynamicAllocation.enabled``). While it runs, the session's
-    ``spark.sql.execution.arrow.maxBytesPerBatch`` is 8 MB, unless it was set. The Pythons of executors
-    leave what they have imported out of garbage collections (`gc.freeze`): Spark collects after each
-    task.
+    A pass coalesces small partitions of a DataFrame into fewer tasks, up to
+    ``spark.sql.adaptive.advisoryPartitionSizeInBytes`` and with work for all cores. It does not if
+    ``spark.sql.adaptive.enabled`` or ``spark.sql.adaptive.coalescePartitions.enabled`` is false, or if
+    ``spark.dynamicAllocation.enabled`` is true. During a pass the session's
+    ``spark.sql.execution.arrow.maxBytesPerBatch`` is 8 MB, unless it was set. Executors' Python
+    processes exclude imported modules from garbage collection (`gc.freeze`), because Spark collects
+    after each task.
     """
 
     reads: ClassVar[str | None] = "pyspark"
@@ -107,7 +108,7 @@ class SparkBackend(Backend):
         return {**vars(self), "session": None}
 
     def reduce(self, reduction: Reduction[Any, V], source: Source) -> V:
-        """Fold in the executors; sums of floats have the same bits in the same tasks."""
+        """Reduce in the executors; the same tasks give the same bits of float sums."""
         if isinstance(source, SparkSource):
             if isinstance(reduction, RowsReduction):
                 raise ValueError(
@@ -130,7 +131,7 @@ class SparkBackend(Backend):
         return self.reduce_rows(reduction, context.parallelize(some, n_slices), BlocksAsTheyAre())
 
     def reduce_rows(self, reduction: Reduction[Any, V], rows: Any, reader: ReadsItems) -> V:
-        """Fold the rows of a DataFrame of the reader's columns, or of an RDD of what it reads."""
+        """Reduce a DataFrame with the reader's columns, or an RDD of the reader's items."""
         session = session_of(rows)
         check_session(session)
         check_executors(session)
@@ -141,7 +142,7 @@ class SparkBackend(Backend):
             if is_connect(session):
                 total = tree_of_frames(rows, task, merging_rounds(None, self.depth)).total()
             else:
-                # A broadcast goes once to each executor, and not with every task.
+                # A broadcast goes to each executor once, not with every task.
                 shared = session.sparkContext.broadcast(task)
                 try:
                     fold = self._fold_rdd if is_rdd(rows) else self._fold_frame
@@ -168,7 +169,7 @@ class SparkBackend(Backend):
         return tree_of_frames(rows, task, merging_rounds(n_partitions, self.depth)).total()
 
     def map(self, function: Callable[[T], S], items: Iterable[T]) -> list[S]:
-        """Call `function` on items, each in a task of its own; a single one in this process."""
+        """Call `function` on each item in its own task; on a single item in this process."""
         items = list(items)
         if self.solves not in ("auto", "tasks", "driver"):
             raise ValueError(
@@ -184,7 +185,7 @@ class SparkBackend(Backend):
         check_executors(session)
         from pyspark import cloudpickle
 
-        # By value where it has no name to find it by.
+        # By value if it has no importable name.
         call = ItemCall(cloudpickle.dumps(function))  # type: ignore[no-untyped-call]
         with clear_errors():
             if is_connect(session):
@@ -208,7 +209,7 @@ class SparkBackend(Backend):
         return values
 
     def source(self, request: Request) -> tuple[Source, Target]:
-        """Rows of arrays, or of a DataFrame or an RDD, which one pass surveys.
+        """A source of arrays, or of a DataFrame or RDD, which one pass surveys.
 
         ``y`` and ``sample_weight`` are columns of a DataFrame; None for an RDD of ``(X, y)`` or
         ``(X, y, sample_weight)``.
@@ -235,7 +236,7 @@ class SparkBackend(Backend):
         if request.classes is not None:
             target = Target(as_labels(request.classes), target.multilabel)
             places(survey.target.classes, target.classes)
-        # What the estimator checks of arrays, of one row like these.
+        # The estimator's checks of arrays, on one row like these.
         row: Any = np.zeros((1, survey.n_features))
         if of_columns:
             import pandas as pd
@@ -280,14 +281,14 @@ class SparkBackend(Backend):
         return request.X, read_rdd(0 if cv is None else int(cv))
 
     def predict(self, model: Any, method: str, X: Any, column: str) -> Any:
-        """A DataFrame with one more column, or an RDD of arrays; for arrays, an array."""
+        """A DataFrame with an extra column, or an RDD of arrays; for arrays, an array."""
         if not is_spark(X):
             return super().predict(model, method, X, column)
         check_session(session_of(X))
         return answer(self, model, X, method, column)
 
     def score(self, model: Any, X: Any, y: Any, sample_weight: Any) -> float:
-        """Accuracy of the predictions, in one pass over a DataFrame or an RDD."""
+        """Accuracy of the predictions, in one pass; raises an error if the rows have no weight."""
         if not is_spark(X):
             return super().score(model, X, y, sample_weight)
         check_session(session_of(X))
@@ -320,7 +321,7 @@ class SparkBackend(Backend):
 
 
 def _cross_validation_folds(request: Request, features: tuple[str, ...]) -> tuple[Any, Any]:
-    """The column that holds each row's cross-validation fold, and the values that it takes."""
+    """The column of each row's cross-validation fold, and its values."""
     from pyspark.sql import functions as F
 
     if isinstance(request.cv, str):

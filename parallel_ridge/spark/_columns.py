@@ -13,22 +13,22 @@ NUMBERS = ("byte", "short", "integer", "long", "float", "double", "boolean", "de
 
 
 def is_frame(X: Any) -> bool:
-    """Whether it is a Spark DataFrame; nothing is imported to find out."""
+    """Whether X is a Spark DataFrame; imports nothing to find out."""
     return _has_base(X, "DataFrame") and hasattr(X, "mapInArrow")
 
 
 def is_rdd(X: Any) -> bool:
-    """Whether it is an RDD; nothing is imported to find out."""
+    """Whether X is an RDD; imports nothing to find out."""
     return _has_base(X, "RDD")
 
 
 def is_spark(X: Any) -> bool:
-    """Whether it is a DataFrame or an RDD of Spark.
+    """Whether X is a Spark DataFrame or RDD.
 
     Raises
     ------
     TypeError
-        If it is one of pandas on Spark, which is neither.
+        If X is an object of pandas on Spark.
     """
     if any(base.__module__.startswith("pyspark.pandas.") for base in type(X).__mro__):
         raise TypeError(
@@ -111,12 +111,12 @@ def read_frame(
     group: Any = None,
     groups: Groups | None = None,
 ) -> tuple[Any, BatchReader]:
-    """The columns that are needed, in the order of their reader, and that.
+    """Select the columns that a reader needs, in its order; return them and the reader.
 
     Parameters
     ----------
     group : pyspark.sql.Column, default=None
-        The value of `groups` that each row is in.
+        Column with each row's value in `groups`.
     """
     names = [*features, *(name for name in (label, weight) if name is not None)]
     columns = [column(name).alias(f"c{i}") for i, name in enumerate(names)]
@@ -127,7 +127,7 @@ def read_frame(
 
 
 def column(name: str) -> Any:
-    """A column by its name, whatever characters that has."""
+    """A column by its name, with any characters."""
     from pyspark.sql import functions as F
 
     return F.col("`" + name.replace("`", "``") + "`")

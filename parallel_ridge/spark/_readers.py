@@ -27,12 +27,12 @@ from parallel_ridge.spark._arrow import read_features, read_groups, read_labels,
 
 @dataclass(frozen=True)
 class FoundLabels(Labels):
-    """Labels with the classes that their block has, where those of all rows are not known yet.
+    """Labels with the classes of their block, for use before the classes of all rows are known.
 
     Attributes
     ----------
     target : Target
-        What the codes mean.
+        Meaning of the codes.
     """
 
     target: Target | None = None
@@ -45,9 +45,9 @@ class Groups:
     Attributes
     ----------
     values : ndarray
-        What rows may say.
+        Possible values of a row.
     table : tuple of int
-        The number of the group for each of the values; -1 leaves rows out.
+        Group number of each value; -1 leaves rows out.
     """
 
     values: NDArray[Any]
@@ -56,16 +56,16 @@ class Groups:
 
 @dataclass(frozen=True)
 class Reader(ABC):
-    """What the rows of a partition mean; those that read a format say how they are stored.
+    """Meaning of the rows of a partition; subclasses read a storage format.
 
     Attributes
     ----------
     target : Target, default=None
         The classes; when None, blocks have `FoundLabels`.
     unknown : int, default=None
-        Code of labels that are no class; when None, they are an error.
+        Code of labels that are not among the classes; when None, they are an error.
     class_table : ndarray, default=None
-        Weights of the classes, which multiply those of rows: see `Labels.weights`.
+        Class weights, which multiply the sample weights: see `Labels.weights`.
     groups : Groups, default=None
     """
 
@@ -75,7 +75,7 @@ class Reader(ABC):
     groups: Groups | None = None
 
     def blocks(self, items: Iterable[Any]) -> Iterator[Block]:
-        """Blocks of the items of a partition, in order; one for each group where there are groups."""
+        """Blocks of the items of a partition, in order; one per group if there are groups."""
         start, before = 0, None
         for item in items:
             X, labels, target, weights, groups = self.read(item, start)
@@ -108,7 +108,7 @@ class Reader(ABC):
         """
 
     def _known(self, labels: Labels, found: Target, start: int) -> Labels:
-        """Codes among all classes, where those are known."""
+        """Codes among all classes, if those are known."""
         if self.target is None:
             return FoundLabels(labels.codes, labels.indptr, found)
         classes = self.target.classes
@@ -161,12 +161,12 @@ class Reader(ABC):
 
 @dataclass(frozen=True)
 class BatchReader(Reader):
-    """Rows of Arrow record batches, whose columns are these, in this order.
+    """Reads Arrow record batches with these columns, in this order.
 
     Attributes
     ----------
     features : tuple of str
-        One column that holds whole rows, or one for each feature.
+        One column of whole rows, or one per feature.
     label, weight : str, default=None
         Label and weight columns, if any.
     """
@@ -196,12 +196,12 @@ class BatchReader(Reader):
 
 @dataclass(frozen=True)
 class BlockReader(Reader):
-    """Rows of ``(X, y)`` or ``(X, y, sample_weight)``: arrays, or CSR, of some rows each.
+    """Reads ``(X, y)`` or ``(X, y, sample_weight)``: arrays or CSR matrices of some rows each.
 
     Attributes
     ----------
     n_folds : int, default=0
-        Groups are these many folds, by a hash of the content of rows.
+        Number of folds; a hash of each row's content gives its fold.
     """
 
     n_folds: int = 0
@@ -228,7 +228,7 @@ class BlockReader(Reader):
 
 
 class PartitionSource:
-    """Blocks of a partition, cut to the size that a reduction asks for."""
+    """Blocks of a partition, cut to the size that a reduction wants."""
 
     def __init__(self, blocks: Iterable[Block]) -> None:
         self._blocks = blocks

@@ -19,13 +19,13 @@ INSTALL = (
     "environment archive (see docs/spark.md), and PYSPARK_PYTHON"
 )
 STOPPED = "The Spark session has been stopped: make a new one, and the DataFrame anew from it."
-# Arrow batches that stay in a cache on their way, which Spark's own do not: half the time, of vectors.
+# Arrow batches of this size stay in cache, unlike Spark's default: half the time for vectors.
 BATCH_KEY = "spark.sql.execution.arrow.maxBytesPerBatch"
 BATCH_BYTES = "8388608b"
 
 
 def import_pyspark() -> Any:
-    """PySpark.
+    """Import PySpark.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def check_session(session: Any) -> None:
 
 
 class _Batches:
-    """Sessions in which folds run that have made batches shorter, and how many."""
+    """Number of running passes that shortened batches, per session."""
 
     lock: ClassVar[Lock] = Lock()
     folds: ClassVar[Counter[str]] = Counter()
@@ -91,9 +91,10 @@ class _Batches:
 
 @contextmanager
 def short_batches(session: Any) -> Iterator[None]:
-    """Jobs that start meanwhile send batches of `BATCH_BYTES` to Python.
+    """Let jobs that start in this context send batches of `BATCH_BYTES` to Python.
 
-    Unless the session has a setting of its own, or knows none, or lets none be made.
+    Does nothing if the user has set the option, or if the session does not know it or does not allow
+    changing it.
     """
     key = session.session_id if is_connect(session) else str(id(session._jsparkSession))
     with _Batches.lock:
@@ -105,7 +106,7 @@ def short_batches(session: Any) -> Iterator[None]:
         with _Batches.lock:
             _Batches.folds[key] -= mine
             if mine and not _Batches.folds[key]:
-                with suppress(Exception):  # a server that is no more
+                with suppress(Exception):  # the server may have stopped
                     session.conf.unset(BATCH_KEY)
 
 
@@ -116,23 +117,23 @@ def _shorten_batches(session: Any) -> bool:
         if unset:
             session.conf.set(BATCH_KEY, BATCH_BYTES)
         return bool(unset)
-    except Exception:  # a service that fixes its settings
+    except Exception:  # some services fix their settings
         return False
 
 
 def count_partitions(rows: Any) -> int:
-    """Partitions of a DataFrame, at most; asked of the plan where it tells, so that no shuffle runs."""
+    """Upper bound of a DataFrame's partitions; from the plan if possible, so that no shuffle runs."""
     query = rows._jdf.queryExecution()
     plan = query.executedPlan()
     if plan.nodeName() == "AdaptiveSparkPlan":
         plan = plan.inputPlan()
     planned = int(plan.outputPartitioning().numPartitions())
-    # It does not tell of files and caches, which need no shuffle.
+    # The plan does not know about files and caches, which need no shuffle.
     return planned or int(query.toRdd().getNumPartitions())
 
 
 def count_tasks(rows: Any, n_partitions: int) -> int:
-    """Tasks for the partitions of a DataFrame: fewer, where these are small.
+    """Number of tasks for the partitions of a DataFrame: fewer if these are small.
 
     A result may be larger than a small partition, and every task has a fixed cost. As adaptive execution
     does after a shuffle, small partitions are coalesced up to the advisory size, with an equal number of
@@ -159,27 +160,27 @@ def count_tasks(rows: Any, n_partitions: int) -> int:
 
 
 class _Checked:
-    """Applications whose executors were found to have what a fold needs."""
+    """Applications whose executors have passed the check."""
 
     applications: ClassVar[set[str]] = set()
 
 
 def check_executors(session: Any) -> None:
-    """Raise unless the executors have this Python, this package and this version of it.
+    """Raise unless the executors have this Python and this version of the package.
 
-    One small job, once for each application.
+    Runs one small job per application.
 
     Raises
     ------
     BackendUnavailable
-        The message shows what executors have, and what the driver has.
+        The message shows the versions of executors and driver.
     """
     application = _application(session)
     if application in _Checked.applications:
         return
     mine = (*sys.version_info[:2], version("parallel-ridge"))
 
-    # Nested, so that it is pickled by value: executors may lack this very module.
+    # Nested, so that it is pickled by value: executors may lack this module.
     def report(_: Any) -> str:
         import sys
         from importlib.metadata import PackageNotFoundError, version
@@ -227,7 +228,7 @@ def _application(session: Any) -> str:
 
 @contextmanager
 def clear_errors() -> Iterator[None]:
-    """Say what Spark's errors mean, where that is known."""
+    """Translate known errors of Spark."""
     try:
         yield
     except Exception as error:

@@ -38,7 +38,7 @@ class SparkSource:
     class_table : ndarray, or None
         Weights of the classes.
     table : tuple of int, or None
-        Number of the group of each of the survey's groups; -1 leaves it out. None is one group.
+        Group number for each of the survey's groups; -1 leaves it out. None is one group.
     """
 
     rows: Any
@@ -52,17 +52,17 @@ class SparkSource:
     collectable: ClassVar[bool] = False
 
     def __getstate__(self) -> dict[str, Any]:
-        """It travels without its rows: they can be folded from the driver alone."""
+        """Pickle without the rows, which only the driver can use."""
         return {**vars(self), "rows": None}
 
     @property
     def fold_sizes(self) -> list[int]:
-        """Rows of each fold that the survey has made."""
+        """Sizes of the folds that the survey made."""
         return self.survey.n_rows.tolist()
 
     @property
     def n_rows(self) -> int:
-        """Rows that are meant."""
+        """Number of rows in use."""
         return int(self.survey.n_rows[self._selected].sum())
 
     @property
@@ -78,7 +78,7 @@ class SparkSource:
 
     @property
     def sparse(self) -> bool:
-        """Whether rows come as CSR; each partition reads them as suits it."""
+        """Whether rows come as CSR; each partition decides for itself."""
         return self.survey.sparse
 
     @property
@@ -88,7 +88,7 @@ class SparkSource:
 
     @property
     def local_rows(self) -> slice:
-        """Executors have all rows, and the driver answers for them."""
+        """All rows: the driver answers for the executors."""
         return slice(0, self.n_rows)
 
     def blocks(self, n_rows: int) -> Iterator[Block]:
@@ -99,14 +99,14 @@ class SparkSource:
         )
 
     def sample(self, n_rows: int) -> NDArray[Any]:
-        """Some dense rows; a row of zeros where rows are sparse, which have no shift."""
+        """Some dense rows; a row of zeros for sparse rows, which have no shift."""
         sample = self.survey.sample or [np.zeros((1, self.n_features))]
         rows = np.concatenate(sample)
         return rows[:: max(1, -(-len(rows) // n_rows))]
 
     @property
     def columns(self) -> tuple[str, ...] | None:
-        """Names of the columns of features, of a DataFrame."""
+        """Names of the feature columns of a DataFrame."""
         return self.reading.features if isinstance(self.reading, BatchReader) else None
 
     def weight_sum(self) -> float:
@@ -139,7 +139,7 @@ class SparkSource:
         return self.survey.magnitude
 
     def stored(self) -> int:
-        """Values that the rows hold, zeros too."""
+        """Number of values in the rows, zeros included."""
         return self.n_rows * self.n_features
 
     def reweighted(self, table: NDArray[np.float64] | None) -> SparkSource:
@@ -169,7 +169,7 @@ class SparkSource:
     # ------------------------------------------------------------------------------ for the backend
 
     def reader(self) -> Reader:
-        """What executors read, with all that is known."""
+        """Reader for the executors, with everything that is known."""
         groups = self.reading.groups
         if groups is not None:
             table = (0,) * len(groups.values) if self.table is None else self.table
@@ -179,9 +179,9 @@ class SparkSource:
         )
 
     def known(self, reduction: Any) -> Any:
-        """The value of a reduction to statistics, if the survey has formed them already; else None.
+        """The value of a reduction to statistics if the survey has formed it already, otherwise None.
 
-        They are handed over, not kept: the solve may use up their memory.
+        The statistics are handed over, because the solve may use up their memory.
         """
         if self.options is None or self.class_table is not None:
             return None
@@ -212,13 +212,13 @@ class SparkSource:
 
     @property
     def _selected(self) -> NDArray[np.intp]:
-        """Groups of the survey that are meant."""
+        """Groups of the survey in use."""
         n = len(self.survey.n_rows)
         return np.flatnonzero(np.asarray(self.table or (0,) * n) >= 0)
 
     @property
     def _found(self) -> NDArray[np.intp]:
-        """Classes that were found, among all."""
+        """Positions of the found classes among all classes."""
         assert self.survey.target is not None
         if self.target.multilabel:
             return np.arange(len(self.target.classes))

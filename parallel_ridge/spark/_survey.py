@@ -32,19 +32,18 @@ from parallel_ridge.sources import (
 from parallel_ridge.spark._readers import FoundLabels, cut
 from parallel_ridge.statistics import SufficientStatistics
 
-# Rows whose sums of squares of integers up to `EXACT_LIMIT` stay far from the end of int64.
+# For this many rows, sums of squares of integers up to `EXACT_LIMIT` stay far from the end of int64.
 EXACT_ROWS = 2**18
-# Rows of the sample that each worker takes: together they are enough for a shift.
+# Sample rows per worker; together they suffice for a shift.
 WORKER_SAMPLE_ROWS = 64
 
 
 class StatisticsBuilder:
-    """Statistics of rows with `FoundLabels`, as they come.
+    """Builds statistics of rows with `FoundLabels`, block by block.
 
-    The reduction that suits them is made for the first block, with its features, its dtype and a
-    shift from a sample of it. A block that it does not suit, since it has a new class, or is
-    sparse, or no longer of small integers, begins another one: statistics add. Where all blocks
-    are alike, that never happens.
+    The first block decides the reduction: its features, its dtype, and a shift from a sample of it. A
+    block that does not fit (new class, sparse, large integers) starts a new reduction; the two statistics
+    are added. If all blocks are alike, that never happens.
     """
 
     def __init__(self, options: StatisticsOptions, n_threads: int) -> None:
@@ -60,20 +59,20 @@ class StatisticsBuilder:
         if self._open is None or not _suits(*self._open, block, target, exact):
             self.close()
             self._open = self._begin(block, target, exact)
-        reduction, lanes = self._open
+        reduction, sums = self._open
         labels = Labels(block.labels.codes, block.labels.indptr)
         if not target.multilabel:
             positions, _ = among(target.classes, reduction.target.classes)
             labels = Labels(positions.astype(np.int32)[labels.codes])
         for part in cut(Block(block.rows, block.X, labels, block.weights), reduction.block_rows):
-            reduction.add(lanes, part)
+            reduction.add(sums, part)
 
     def close(self) -> SufficientStatistics | None:
-        """Statistics of all rows added so far; None of no rows."""
+        """Statistics of all rows added so far; None if there are none."""
         if self._open is not None:
-            reduction, lanes = self._open
+            reduction, sums = self._open
             self._open = None
-            statistics = reduction.finish(lanes)
+            statistics = reduction.finish(sums)
             self.value = statistics if self.value is None else self.value + statistics
         return self.value
 
@@ -102,12 +101,12 @@ class StatisticsBuilder:
 
 
 def _wide(block: Block) -> bool:
-    """Whether weights are out of float32's range."""
+    """Whether sample weights are outside float32's range."""
     return not float32_holds(weight_range(block.weights))
 
 
 def _suits(
-    reduction: StatisticsReduction, lanes: PartialSums, block: Block, target: Target, exact: bool
+    reduction: StatisticsReduction, sums: PartialSums, block: Block, target: Target, exact: bool
 ) -> bool:
     known = reduction.target
     return (
@@ -117,7 +116,7 @@ def _suits(
         and block.X.shape[1] == reduction.n_features
         and reduction.sparse == (not isinstance(block.X, np.ndarray))
         and (reduction.work_dtype != np.float32 or not _wide(block))
-        and (not reduction.exact or (exact and lanes.n_samples < EXACT_ROWS))
+        and (not reduction.exact or (exact and sums.n_samples < EXACT_ROWS))
     )
 
 
@@ -135,7 +134,7 @@ def _found(block: Block) -> Target:
 
 
 def merged(a: Target, b: Target) -> Target:
-    """Classes of both.
+    """Union of the classes of two targets.
 
     Raises
     ------
@@ -160,7 +159,7 @@ def _sample(X: Any, n_rows: int) -> Any:
 
 @dataclass
 class Survey:
-    """Facts of rows, and their statistics where those were wanted; of no rows, all is empty.
+    """Facts of rows, and their statistics if wanted; without rows, all is empty.
 
     Attributes
     ----------
@@ -171,13 +170,13 @@ class Survey:
         Rows of each class.
     class_weights : ndarray of shape (G, k), float64
     target : Target, or None
-        The classes that there are.
+        The classes found.
     n_features : int
     dtype : dtype, or None
     sparse, weighted : bool
-        Whether any rows are.
+        Whether any rows are sparse, or weighted.
     weight_range : tuple of float
-        The smallest positive weight and the largest; ones of rows without any.
+        The smallest positive weight and the largest; ones if there are none.
     magnitude : int
         Largest absolute value of integer rows.
     sample : list of ndarray
@@ -239,7 +238,7 @@ class Survey:
 
 
 def _spread(survey: Survey, target: Target) -> list[NDArray[Any]]:
-    """Columns of a survey's classes among those of a target."""
+    """Columns of a survey's classes, spread to those of a target."""
     assert survey.target is not None
     at, _ = among(survey.target.classes, target.classes)
     spread = []
@@ -258,17 +257,17 @@ def _thinned(sample: list[NDArray[Any]]) -> list[NDArray[Any]]:
 
 
 class SurveyReduction:
-    """Rows with `FoundLabels` to a `Survey`.
+    """Reduces rows with `FoundLabels` to a `Survey`.
 
     Parameters
     ----------
     n_groups : int, default=1
     options : StatisticsOptions, default=None
-        How to form statistics; None forms none.
+        How to form statistics; no statistics when None.
     """
 
     shares_blocks = True
-    block_rows = 8 * BLOCK_ROWS  # parts of them go to the kernels
+    block_rows = 8 * BLOCK_ROWS  # the kernels get parts of them
 
     def __init__(self, n_groups: int = 1, options: StatisticsOptions | None = None) -> None:
         self.n_groups = n_groups
@@ -302,14 +301,14 @@ class SurveyReduction:
         if not facts.sparse and not total.facts.sample:
             facts.sample = [_sample(X, WORKER_SAMPLE_ROWS)]
         total.facts = total.facts + facts
-        discovery = total.discoveries[g]
-        if discovery is not None and X.shape[1] <= LARGEST_SYSTEM:
-            discovery.add(block)
+        builder = total.builders[g]
+        if builder is not None and X.shape[1] <= LARGEST_SYSTEM:
+            builder.add(block)
 
     def finish(self, total: _Surveyor) -> Survey:
         """The facts, and the statistics."""
         total.facts.statistics = [
-            None if discovery is None else discovery.close() for discovery in total.discoveries
+            None if builder is None else builder.close() for builder in total.builders
         ]
         return total.facts
 
@@ -328,4 +327,4 @@ class _Surveyor:
     """Accumulator of `SurveyReduction`."""
 
     facts: Survey
-    discoveries: Sequence[StatisticsBuilder | None]
+    builders: Sequence[StatisticsBuilder | None]

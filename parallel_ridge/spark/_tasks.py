@@ -19,32 +19,32 @@ from parallel_ridge.spark._session import short_batches
 
 V = TypeVar("V", bound=Value)
 
-# Results of a DataFrame's partitions that the driver merges as fast as one more round of tasks would.
+# Up to this many results the driver merges as fast as one more round of tasks.
 DRIVER_MERGES = 16
-# Under Spark Connect the number of partitions is not known: the last round has this many tasks.
+# Tasks of the last merging round under Spark Connect, where the number of partitions is unknown.
 CONNECT_TASKS = 8
-# Errors that another attempt at the same rows would meet again.
+# Errors that a retry on the same rows would raise again.
 PERMANENT_ERRORS = (ValueError, TypeError, ArithmeticError, IndexError, KeyError)
 
 
 class ReadsItems(Protocol):
-    """Items of a partition to blocks: a `Reader`, or one of blocks as they are."""
+    """Turns the items of a partition into blocks."""
 
     def blocks(self, items: Iterable[Any]) -> Iterator[Block]:
         """Blocks, in order."""
 
 
 class _Settled:
-    """How many modules this Python had imported when it last froze them."""
+    """Number of imported modules at the last freeze."""
 
     n_modules = 0
 
 
 def settle_worker() -> None:
-    """Leave all that is imported out of garbage collections, in each Python of an executor.
+    """Exclude imported modules from garbage collection in an executor's Python.
 
-    Spark collects garbage after each task, and looks through NumPy, SciPy, scikit-learn and pandas each
-    time: longer than some tasks take. A task may import more than the one before.
+    Spark collects garbage after each task, and would traverse NumPy, SciPy, scikit-learn and pandas each
+    time, which takes longer than some tasks. A task may import more than the one before.
     """
     if len(sys.modules) > _Settled.n_modules:
         gc.freeze()
@@ -53,28 +53,28 @@ def settle_worker() -> None:
 
 @dataclass(frozen=True)
 class Failure:
-    """An error in a partition: a result like others, so that no executor tries the same again."""
+    """An error in a partition, returned as a result so that Spark does not retry the task."""
 
     kind: type[Exception]
     message: str
 
     @classmethod
     def of(cls, error: Exception, where: str) -> Failure:
-        """What to tell of an error."""
+        """The failure for an error, with its place."""
         kind = next(kind for kind in PERMANENT_ERRORS if isinstance(error, kind))
         return cls(kind, f"{error} ({where})")
 
     def throw(self) -> None:
-        """Raise it here."""
+        """Raise the error."""
         raise self.kind(self.message)
 
 
 @dataclass(frozen=True)
 class Partials:
-    """Results of some partitions, packed.
+    """Packed results of some partitions.
 
-    When they travel, which is when a task is done, they add up in the order of partitions: so the
-    sums of floats do not depend on which result came first.
+    They are added in the order of partitions when a task is done and they travel, so float sums do not
+    depend on which result came first.
     """
 
     parts: list[tuple[int, Any]]
@@ -90,7 +90,7 @@ class Partials:
         return Partials, ([(first, pickle.dumps(self.total(), 5))],)
 
     def total(self) -> Any:
-        """Sum of the results; a `Failure` if there is any; None of no results."""
+        """Sum of the results; a `Failure` if there is one; None without results."""
         value = None
         for index, packed in sorted(self.parts, key=itemgetter(0)):
             one = pickle.loads(packed)
@@ -120,7 +120,7 @@ class PartitionTask:
         except PERMANENT_ERRORS as error:
             value = Failure.of(error, f"partition {index}")
         except Exception as error:
-            # Another attempt may do better: Spark decides.
+            # A retry may succeed: leave it to Spark.
             raise RuntimeError(f"task {index}: {type(error).__name__}: {error}") from error
         return pickle.dumps(value, 5)
 
@@ -144,7 +144,7 @@ class ItemCall:
 
 @dataclass(frozen=True)
 class BlockFold:
-    """Fold of one block, for `map`."""
+    """Reduces one block, for `map`."""
 
     reduction: Any
     n_jobs: int | None
@@ -171,7 +171,7 @@ def task_threads() -> int:
 
 
 def merging_rounds(n_partitions: int | None, depth: int) -> list[int]:
-    """Numbers of merging tasks, round by round: those of `RDD.treeAggregate`, but for few results."""
+    """Number of merging tasks per round, as in `RDD.treeAggregate`; no rounds for few results."""
     if n_partitions is None:
         return [CONNECT_TASKS**level for level in reversed(range(1, depth))]
     few = DRIVER_MERGES if depth <= 2 else 0
@@ -189,7 +189,7 @@ def _row(pa: Any, index: int, value: bytes) -> Any:
 
 
 def _items(batches: Iterable[Any]) -> Iterator[tuple[int, Any]]:
-    """Rows of a number and bytes (a buffer of them, which is a copy of its own)."""
+    """Rows of a number and bytes, as buffers."""
     for batch in batches:
         numbers, values = batch.columns
         yield from (
@@ -198,7 +198,7 @@ def _items(batches: Iterable[Any]) -> Iterator[tuple[int, Any]]:
 
 
 def _collected(frame: Any) -> list[tuple[int, Any]]:
-    """Rows of a number and bytes, here."""
+    """Collect rows of a number and bytes."""
     if hasattr(frame, "toArrow"):  # PySpark 4: three times as fast as pickled rows
         return list(_items(frame.toArrow().to_batches()))
     return [(row[0], bytes(row[1])) for row in frame.collect()]
@@ -207,9 +207,9 @@ def _collected(frame: Any) -> list[tuple[int, Any]]:
 def tree_of_frames(
     rows: Any, task: Callable[[int, Iterable[Any]], bytes], rounds: Sequence[int]
 ) -> Partials:
-    """The results of a DataFrame's partitions, merged in rounds of these many tasks.
+    """The results of a DataFrame's partitions, merged in rounds of the given numbers of tasks.
 
-    What `RDD.treeAggregate` does, by DataFrames, so that results travel as Arrow: through an RDD a
+    This is `RDD.treeAggregate` with DataFrames, so that results travel as Arrow: through an RDD a
     task takes about 40 ms more (two sockets that wait for each other), and its result two more copies.
     """
     from pyspark.sql import functions as F
@@ -241,7 +241,7 @@ def tree_of_frames(
 
 
 def mapped_by_frames(session: Any, call: ItemCall, items: Sequence[Any]) -> list[tuple[int, bytes]]:
-    """Results of numbered items without RDDs."""
+    """Results of numbered items, without RDDs."""
     schema = "number int, item binary"
     packed = [(i, bytearray(pickle.dumps(item, 5))) for i, item in enumerate(items)]
     frame = session.createDataFrame(packed, schema).repartition(len(items), "number")
@@ -265,7 +265,7 @@ def sum_values(values: Sequence[Any], reduction: Reduction[Any, V]) -> V:
 
 
 def checked(value: Any, reduction: Reduction[Any, V]) -> V:
-    """The value of a fold, or its error; that of no rows if there were no partitions."""
+    """The value of a pass; raise its error; the value of no rows if there were no partitions."""
     if isinstance(value, Failure):
         value.throw()
     value = reduction.finish(reduction.zero(1)) if value is None else value
