@@ -132,6 +132,36 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Job(Comparison):
+    """A comparison that is one cell of a map of jobs on shapes; its name is the shape's.
+
+    Parameters
+    ----------
+    job : str
+        What is done to the shape.
+    limit : float, default=None
+        Seconds that the job takes at least on this machine.
+    peaks : tuple of callables returning float
+        MiB that the job adds at its peak: ours, and the peer's.
+    kept : dict, default=None
+        Where the result is left by job, for rows that come after.
+    """
+
+    job: str = ""
+    limit: float | None = None
+    peaks: tuple[Measurement, ...] = ()
+    kept: dict[str, dict[str, Any]] | None = None
+
+    def measure(self, repetitions: int) -> dict[str, Any]:
+        """All measurements, as JSON holds them."""
+        result = super().measure(repetitions)
+        result |= {"job": self.job, "limit": self.limit, "peaks": [peak() for peak in self.peaks]}
+        if self.kept is not None:
+            self.kept[self.job] = result
+        return result
+
+
+@dataclass(frozen=True)
 class Series:
     """One job at several numbers of workers, in turns.
 
