@@ -1,4 +1,4 @@
-"""Figures of the page: curves, splits by Amdahl's law, heat maps of grids over ranks x threads."""
+"""Figures of the page: curves, splits by Amdahl's law, heat maps of grids and of jobs on shapes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.cells import cells_of
-from benchmarks.page import OVERVIEW, amdahl, exponent, figure_name, heading, ratios, split_name
+from benchmarks.limits import JOBS
+from benchmarks.page import (
+    MAP_TITLE,
+    OVERVIEW,
+    amdahl,
+    exponent,
+    figure_name,
+    heading,
+    map_name,
+    ratio,
+    ratios,
+    split_name,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,6 +30,8 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours, which colour-blind readers can tell apart; marks differ too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKS = "osD^vP"
+FARTHEST = 2.0
+"""Decimal logarithm of the ratios whose colours are the darkest of a map."""
 
 
 def draw(results: Mapping[str, Any], folder: Path) -> None:
@@ -48,6 +62,12 @@ def draw(results: Mapping[str, Any], folder: Path) -> None:
             figure.get_layout_engine().set(wspace=0.08)
             _splits(figure.subplots(1, len(splits), squeeze=False)[0], splits)
             save(figure, split_name(key))
+        jobs = [row for row in result["rows"] if "job" in row]
+        if jobs:
+            shapes = len({row["name"] for row in jobs})
+            figure = Figure(figsize=(9, 1.4 + 0.29 * shapes), layout="constrained")
+            _map(figure.subplots(), jobs)
+            save(figure, map_name(key))
 
 
 def draw_overview(results: Mapping[str, Any], groups: Mapping[str, Any], folder: Path) -> None:
@@ -167,3 +187,28 @@ def _heat_maps(figure: Any, row: Mapping[str, Any]) -> None:
         axis.set(title=title, xlabel="ranks", ylabel="threads per rank")
         axis.set_xticks(range(len(ranks)), ranks)
         axis.set_yticks(range(len(threads)), threads)
+
+
+def _map(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Ratios by shape and job; colours are those of their logarithm, white where both are as fast."""
+    names = list(dict.fromkeys(row["name"] for row in rows))
+    jobs = [job for job in JOBS if any(row["job"] == job for row in rows)]
+    values = np.full((len(names), len(jobs)), np.nan)
+    for row in rows:
+        if row["ours"] and row["peer"]:
+            values[names.index(row["name"]), jobs.index(row["job"])] = ratio(row)
+    logs = np.log10(values)
+    # Beyond these all are as dark; PuOr is told apart by colour-blind readers.
+    image = axes.imshow(logs, cmap="PuOr", vmin=-FARTHEST, vmax=FARTHEST, aspect="auto")
+    for at, value in np.ndenumerate(values):
+        text = "" if np.isnan(value) else f"{value:.2f}" if value < 10 else f"{value:,.0f}"
+        dark = abs(logs[at]) > 0.6 * FARTHEST
+        colour = "white" if dark else "black"
+        axes.text(*at[::-1], text, ha="center", va="center", fontsize=9, color=colour)
+    axes.set_yticks(range(len(names)), [name.replace("`", "") for name in names], fontsize=9)
+    axes.set_xticks(range(len(jobs)), [job.replace("`", "") for job in jobs], fontsize=9)
+    axes.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
+    axes.spines[:].set_visible(False)
+    bar = axes.figure.colorbar(image, ax=axes, shrink=0.6, label=MAP_TITLE.partition(",")[0])
+    ticks = (0.01, 0.1, 1, 10, 100)
+    bar.set_ticks(np.log10(ticks), labels=[f"{tick:g}" for tick in ticks])

@@ -20,6 +20,7 @@ from scipy.optimize import nnls  # scipy.linalg, for its BLAS, comes with it
 from threadpoolctl import threadpool_info
 
 from benchmarks.cells import cell, cells_of
+from benchmarks.limits import FIT, FOLDED, HALF, JOBS, LEFT_OUT, WHY, WORTH_A_WORD
 from benchmarks.measure import ENOUGH, LEAST, LONG, PAUSE, Group
 from benchmarks.published import published
 from parallel_ridge.kernels import _fold
@@ -212,6 +213,8 @@ def lines(row: Mapping[str, Any], facts: Mapping[str, str]) -> list[list[str]]:
         return _points(row)[1:]
     if "split" in row:
         return _split(row)
+    if "job" in row:
+        return [[row["job"], *_job(row, facts, {})]]
     return _steps(row) if "series" in row else [_line(row, facts)]
 
 
@@ -249,7 +252,8 @@ def _section(key: str, result: Mapping[str, Any], group: Group, common: Mapping[
     ]
     if other:
         parts.append(f"Measured with {'; '.join(other)}.\n\n")
-    compared = _rows(result)
+    parts.extend(_jobs(key, result))
+    compared = [row for row in _rows(result) if "job" not in row]
     if compared:
         head = ["", "parallel_ridge", "against", "ratio", "target", "reached"]
         parts.append(_table(head, [_line(row, facts) for row in compared]))
@@ -281,6 +285,71 @@ def _section(key: str, result: Mapping[str, Any], group: Group, common: Mapping[
     notes = dict.fromkeys(row["note"] for row in compared if row["note"])
     parts.extend(f"\n{note}\n" for note in notes)
     return "".join(parts)
+
+
+def _jobs(key: str, result: Mapping[str, Any]) -> list[str]:
+    """A table a job, the map of all ratios, and what the map says in short."""
+    rows = [row for row in result["rows"] if "job" in row]
+    if not rows:
+        return []
+    fits = {row["name"]: median(row["ours"]) for row in rows if row["job"] == FIT}
+    parts = []
+    for job in JOBS:
+        lines = [_job(row, result["machine"], fits) for row in rows if row["job"] == job]
+        head = [
+            "",
+            "parallel_ridge",
+            "own fits",
+            "against",
+            "ratio",
+            "of the limit",
+            "memory added",
+        ]
+        head += ["target", "reached"]
+        kept = [i for i in range(len(head)) if i == 0 or any(line[i] for line in lines)]
+        table = [[line[i] for i in kept] for line in lines]
+        if lines:
+            parts.append(f"{job}:\n\n{_table([head[i] for i in kept], table)}\n")
+    found = {f"{row['name']}, {row['job']}": ratio(row) for row in rows if row["peer"]}
+    mean = math.exp(float(np.mean(np.log(list(found.values())))))
+    below = [name for name, value in found.items() if value < 1]
+    parts.append(
+        f"![{MAP_TITLE}](figures/{map_name(key)})\n\n"
+        f"The geometric mean of the {len(found)} ratios is {_rounded_down(mean)}; "
+        f"{len(below) or 'none'} of them {'is' if len(below) < 2 else 'are'} below 1"
+        f"{': ' * bool(below)}{'; '.join(below)}.\n\n"
+    )
+    return parts
+
+
+def _job(row: Mapping[str, Any], facts: Mapping[str, str], fits: Mapping[str, float]) -> list[str]:
+    name, ours, against, *rest = _line(row, facts)
+    own = ""
+    if row["job"] in (LEFT_OUT, FOLDED) and row["ours"] and row["name"] in fits:
+        own = f"{median(row['ours']) / fits[row['name']]:,.1f}"
+    peaks = [cell([peak], "MiB") for peak in row["peaks"]]
+    memory = ", peer ".join(peaks)
+    return [name, ours, own, against, rest[0], of_the_limit(row), memory, *rest[1:]]
+
+
+def of_the_limit(row: Mapping[str, Any]) -> str:
+    """Share of a job's time that it needs at least; where that is small and matters, why."""
+    if not (row["limit"] and row["ours"]):
+        return ""
+    seconds = median(row["ours"])
+    share = row["limit"] / seconds
+    text = f"{share:.0%}"
+    if share < HALF and seconds > WORTH_A_WORD:
+        text += f": {WHY.get((row['name'], row['job']), 'not explained yet')}"
+    return text
+
+
+MAP_TITLE = "The peer's time over ours, for each shape and job"
+
+
+def map_name(key: str) -> str:
+    """File of the map of a group's jobs."""
+    return f"{key}_map.png"
 
 
 SPLIT_TITLE = "Overhead and parallel part"
