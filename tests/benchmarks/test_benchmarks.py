@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT))  # the benchmarks are not installed
 
-from benchmarks import images, measure, page, scale, study  # noqa: E402
+from benchmarks import images, measure, page, scale, shapes, study  # noqa: E402
 from benchmarks.__main__ import PAGE, RESULTS, find_groups  # noqa: E402
 from benchmarks.figures import draw, draw_overview  # noqa: E402
 
@@ -20,8 +20,10 @@ GROUPS = find_groups()
 SHORT = [
     name
     for name in GROUPS
-    if name.startswith(("peers", "study", "scale")) or name in ("statistics", "dense", "threads")
+    if name.startswith(("peers", "study", "scale"))
+    or name in ("statistics", "dense", "threads", "shapes", "batches")
 ]
+OTHERS = {"series", "curves", "split", "lines"}  # what holds measurements that are no comparison's
 NUMBER = re.compile(r"([\d,]+(?:\.\d+)?) (ms|s|MiB)\b")
 
 
@@ -39,6 +41,7 @@ def test_a_group_is_measured_rendered_and_drawn(name, tmp_path, monkeypatch):
     monkeypatch.setattr(study, "HAND_SHAPE", (6, 4))
     monkeypatch.setattr(images, "HAND_SHAPE", (6, 4))
     monkeypatch.setattr(scale, "QUICK_STREAM", 2_000)
+    monkeypatch.setattr(shapes, "QUICK", shapes.QUICK[:2])
     images.hands.cache_clear()
     options = measure.Options(quick=True)
     rows = [json.loads(json.dumps(row.measure(1))) for row in GROUPS[name](options)]
@@ -47,7 +50,7 @@ def test_a_group_is_measured_rendered_and_drawn(name, tmp_path, monkeypatch):
     text = page.render(results, GROUPS)
     for row in rows:
         assert row["name"] in text
-        assert row.get("ours") or row.get("note") or {"series", "curves", "split"} & set(row), row
+        assert row.get("ours") or row.get("note") or OTHERS & set(row), row
     draw(results, tmp_path)
     draw_overview(results, GROUPS, tmp_path)
     shown = re.findall(r"\(figures/([^)]+)\)", text)
