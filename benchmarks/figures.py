@@ -204,11 +204,11 @@ def _map(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
         text = "" if np.isnan(value) else f"{value:.2f}" if value < 10 else f"{value:,.0f}"
         dark = abs(logs[at]) > 0.6 * FARTHEST
         colour = "white" if dark else "black"
-        axes.text(*at[::-1], text, ha="center", va="center", fontsize=9, color=colour)
+        axes.text(at[1], at[0], text, ha="center", va="center", fontsize=9, color=colour)
     axes.set_yticks(range(len(names)), [name.replace("`", "") for name in names], fontsize=9)
     axes.set_xticks(range(len(jobs)), [job.replace("`", "") for job in jobs], fontsize=9)
     axes.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
     axes.spines[:].set_visible(False)
     bar = axes.figure.colorbar(image, ax=axes, shrink=0.6, label=MAP_TITLE.partition(",")[0])
     ticks = (0.01, 0.1, 1, 10, 100)
-    bar.set_ticks(np.log10(ticks), labels=[f"{tick:g}" for tick in ticks])
+    bar.set_ticks(list(np.log10(ticks)), labels=[f"{tick:g}" for tick in ticks])

@@ -149,7 +149,7 @@ class Work:
             return cls(n, d, targets, numbers, products, n * d, triangle, X.nbytes)
         counts = np.bincount(X.nonzero()[0 if n >= d else 1]).astype(np.float64)
         n_bytes = X.data.nbytes + X.indices.nbytes + X.indptr.nbytes
-        return cls(n, d, targets, numbers, products, X.nnz, (counts @ counts) / 2, n_bytes)
+        return cls(n, d, targets, numbers, products, X.nnz, float(counts @ counts) / 2, n_bytes)
 
     def limit(self, job: str, rates: Rates) -> float | None:
         """Seconds that a job takes at least; None for what has no formula."""

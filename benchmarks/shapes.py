@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from statistics import median
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
+from sklearn.base import clone
 from sklearn.linear_model import RidgeClassifier, RidgeClassifierCV, SGDClassifier
 from sklearn.model_selection import GridSearchCV
 
@@ -55,7 +56,7 @@ COMPARED, SAME = 1_000, 1e-3
 LARGE = 10_000_000
 """Numbers of a shape from which on memory is measured."""
 
-LONG_GRID, SHORT_GRID = 15.0, 5.0
+LONG_GRID, SHORT_GRID = 15.0, 3.0
 """Seconds of a grid search from which on it is not run, and to which both `n_jobs` are tried."""
 PATIENCE, ENDLESS = 60.0, 120.0
 """Seconds of scikit-learn's leave-one-out, and of the limit of our own jobs, that are too many."""
@@ -278,11 +279,6 @@ class Trial:
     seconds: float
 
 
-def solver(name: str, max_iter: int | None = None) -> RidgeClassifier:
-    """scikit-learn's classifier with one of its solvers."""
-    return RidgeClassifier(solver=name, max_iter=max_iter)
-
-
 def intel(X: NDArray[Any], y: NDArray[Any]) -> Any:
     """scikit-learn-intelex has no ridge classifier: its regression to targets of +1 and -1."""
     from sklearnex.linear_model import Ridge
@@ -291,7 +287,7 @@ def intel(X: NDArray[Any], y: NDArray[Any]) -> Any:
         X = X.astype(np.float64)
     classes = np.unique(y)
     targets = (y == classes[1]) if len(classes) == 2 else (y[:, None] == classes)
-    return Ridge(alpha=1.0).fit(X, np.where(targets, 1, -1).astype(X.dtype))
+    return Ridge(alpha=1.0).fit(X, np.where(targets, X.dtype.type(1), X.dtype.type(-1)))
 
 
 def decision(model: Any, X: Any) -> NDArray[Any]:
@@ -315,34 +311,41 @@ def trials(X: Any, y: NDArray[Any], ours: Any, work: Work, rates: Rates) -> list
 
     The default is ``"cholesky"``, or ``"sparse_cg"`` for sparse rows. A solver is not tried where it
     cannot be faster: the singular values, where their arithmetic alone takes longer; and one that
-    iterates gets as many steps as it could make in four times the default's time.
+    iterates gets, in its trial, as many steps as it could make in twice the default's time.
     """
     sparse = sp.issparse(X)
     first, *others = ("sparse_cg", "lsqr") if sparse else ("cholesky", "svd", "lsqr", "sparse_cg")
-    found = [tried(f'`solver="{first}"`', solver(first).fit, X, y)]
-    seconds = found[0].seconds
-    ways: dict[str, Callable[[Any, NDArray[Any]], Any]] = {}
-    passes = 4 * seconds * rates.memory / (8 * work.values)
-    for name in others:
-        steps = int(passes / (2 * work.t))
-        if name == "svd":
-            pays = 6 * work.values * min(work.n, work.d) / rates.float64 < max(seconds, 0.02)
-        else:
-            pays = steps > 0 or seconds < 0.02
-        if pays:
-            limit = None if name == "svd" or seconds < 0.02 else steps
-            ways[f'`solver="{name}"`'] = solver(name, limit).fit
-    absent = missing("sklearnex.linear_model", ("Ridge",), "scikit-learn-intelex")
-    if not absent and not sparse and work.n >= work.d:
-        ways["scikit-learn-intelex, `Ridge`"] = intel
+    found = [tried(*_solver(first), X, y)]
+    seconds = max(found[0].seconds, SHORT)
     some = X[:COMPARED]
     wanted = decision(ours, some)
-    for name, way in ways.items():
-        trial = tried(name, way, X, y)
-        apart = np.linalg.norm(decision(trial.model, some) - wanted)
-        if apart <= SAME * np.linalg.norm(wanted):
-            found.append(trial)
+
+    def same(model: Any) -> bool:
+        apart = np.linalg.norm(decision(model, some) - wanted)
+        return bool(apart <= SAME * np.linalg.norm(wanted))
+
+    steps = None
+    if seconds > SHORT:
+        steps = int(seconds * rates.memory / (8 * work.values * work.t))
+    for name in others:
+        if name == "svd":
+            pays = 12 * work.values * min(work.n, work.d) / rates.float64 < seconds
+        else:
+            pays = steps is None or steps > 0
+        if pays:
+            trial = tried(*_solver(name, None if name == "svd" else steps), X, y)
+            if same(trial.model):  # from now on with as many steps as it likes
+                found.append(replace(trial, fit=_solver(name)[1]))
+    absent = missing("sklearnex.linear_model", ("Ridge",), "scikit-learn-intelex")
+    if not absent and not sparse and work.n >= work.d:
+        trial = tried("scikit-learn-intelex, `Ridge`", intel, X, y)
+        found.extend([trial] if same(trial.model) else [])
     return found
+
+
+def _solver(name: str, max_iter: int | None = None) -> tuple[str, Any]:
+    """Name and fit of scikit-learn's classifier with one of its solvers."""
+    return f'`solver="{name}"`', RidgeClassifier(solver=name, max_iter=max_iter).fit
 
 
 def left_out_cost(work: Work, rates: Rates) -> tuple[float, float]:
@@ -354,7 +357,7 @@ def left_out_cost(work: Work, rates: Rates) -> tuple[float, float]:
     n, d, t, p = work.n, work.d, work.t, N_PENALTIES
     m = min(n, d)
     if n >= d:
-        operations = (p + 1) * n * d**2 + (9 + p) * m**3 + 2 * p * n * d * t
+        operations = float(p + 1) * n * d**2 + (9 + p) * m**3 + 2 * p * n * d * t
         numbers = 3 * n * d + 7 * n * t
     else:
         operations = work.triangle * 2 + (9 + p) * m**3 + p * (2 * n**2 + work.values) * t
@@ -450,7 +453,8 @@ class Jobs:
             known = N_FITS * median(self.kept[FIT]["peer"])
             name = f"{self.peer.name}, {N_FITS} fits, not run"
             return self._search(FOLDED, N_FOLDS, lambda: known, name, True)
-        jobs = partial(grid, self.solver.model, self.X, self.y)
+        estimator = clone(self.solver.model).set_params(max_iter=None)
+        jobs = partial(grid, estimator, self.X, self.y)
         n_jobs = 1
         if seconds < SHORT_GRID and not self.quick:
             taken = {n: timed(partial(jobs, n))() for n in (1, 2, 2)}  # the first 2 starts workers
