@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from parallel_ridge.backends import Backend
 from parallel_ridge.exceptions import IllConditioned, IllConditionedWarning, warn_caller
-from parallel_ridge.folding import fold_moments, fold_path
+from parallel_ridge.folding import WideRows, fold_moments, fold_path
 from parallel_ridge.numerics import (
     CG_STEPS,
     EPSILON,
@@ -23,7 +23,7 @@ from parallel_ridge.numerics import (
 )
 from parallel_ridge.reductions import (
     NormalProductReduction,
-    RowsReduction,
+    RowProducts,
     StatisticsOptions,
     StatisticsReduction,
     coefficient_dtype,
@@ -31,6 +31,7 @@ from parallel_ridge.reductions import (
 )
 from parallel_ridge.solvers import (
     CholeskyFactor,
+    DualSystem,
     NormalEquations,
     Problem,
     Solution,
@@ -40,7 +41,7 @@ from parallel_ridge.solvers import (
     solve_dual,
     solve_refined,
 )
-from parallel_ridge.sources import Block, Source, Target
+from parallel_ridge.sources import Source, Target
 from parallel_ridge.statistics import SufficientStatistics
 
 
@@ -62,6 +63,8 @@ class Job:
         Whether the statistics are wanted after the fit.
     statistics : SufficientStatistics, or None
         Statistics of the rows: given, or left here by a solver if ``keep`` is set.
+    rows : WideRows, or None
+        The rows and their products, if a search has formed them.
     say : callable
         ``say(what, start)``: report a step that began at ``start``.
     """
@@ -75,6 +78,7 @@ class Job:
     keep: bool
     say: Callable[[str, float], None]
     statistics: SufficientStatistics | None = None
+    rows: WideRows | None = None
 
     @property
     def accuracy(self) -> float:
@@ -267,13 +271,21 @@ def _by_svd(job: Job, alpha: float) -> Solution:
 
 
 def _by_dual(job: Job, alpha: float) -> Solution:
-    n_classes, multilabel = len(job.target.classes), job.target.multilabel
-    problem = job.problem  # keeps the rest of the job out of the task
+    backend, problem, target = job.backend, job.problem, job.target
+    rows = job.rows or WideRows.of(backend, job.source)
+    Y = rows.labels.indicator(len(target.classes))
+    Y = Y[:, n_targets(len(target.classes), target.multilabel)]
+    columns = rows.view(problem, backend.solve_threads())
 
-    def solve(rows: list[Block]) -> Solution:
-        return solve_dual(rows, n_classes, multilabel, alpha, problem)
+    def use(products: RowProducts) -> Solution:
+        def solve(weights: NDArray[np.float64]) -> Solution:
+            return solve_dual(DualSystem(products, weights, Y, problem), columns, alpha)
 
-    (solution,) = job.backend.map(solve, [job.backend.reduce(RowsReduction(), job.source)])
+        return backend.map(solve, [rows.weights])[0]
+
+    start = time.perf_counter()
+    solution = rows.with_enough_digits(backend, problem, use)
+    job.say(f"solved {job.source.n_rows} equations, one per row,", start)
     return solution
 
 

@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
 from parallel_ridge.backends import Backend, Request, described, get_backend, public_call
+from parallel_ridge.exceptions import IllConditioned
 from parallel_ridge.numerics import EPSILON, FAR, WORTH_A_PASS
 from parallel_ridge.reductions import (
     SAMPLE_ROWS,
+    ColumnForm,
+    Columns,
     Moments,
     MomentsReduction,
     QRReduction,
+    RowProductReduction,
+    RowProducts,
+    RowsReduction,
     StatisticsOptions,
     StatisticsReduction,
     choose_shift,
+    column_source,
     fold_statistics,
 )
 from parallel_ridge.solvers import Problem, RowFactor, RowSystem, Solution, Spectrum, n_targets
-from parallel_ridge.sources import Source, Target
+from parallel_ridge.sources import ArraySource, Block, Labels, Source, Target
 from parallel_ridge.statistics import SufficientStatistics
+
+T = TypeVar("T")
 
 
 def sufficient_statistics(
@@ -98,6 +108,95 @@ def sufficient_statistics(
     return replace(
         statistics, feature_names=None
     )  # arrays have no names, so that all sources give equal statistics
+
+
+@dataclass
+class WideRows:
+    """All rows of a problem with fewer rows than features, in this process.
+
+    Attributes
+    ----------
+    columns : ArraySource
+        Their columns as rows.
+    labels : Labels
+    weights : ndarray of shape (n,)
+    share : slice
+        Columns that this process reduces.
+    products : RowProducts, or None
+        The products of all pairs of rows that were used last, if features are not scaled by others.
+    """
+
+    columns: ArraySource
+    labels: Labels
+    weights: NDArray[np.float64]
+    share: slice
+    products: RowProducts | None = None
+
+    @staticmethod
+    def of(backend: Backend, source: Source) -> WideRows:
+        """Collect the rows of a source."""
+        blocks = backend.reduce(RowsReduction(), source)
+        X = blocks[0].X
+        if len(blocks) > 1:
+            parts = [block.X for block in blocks]
+            X = np.concatenate(parts) if isinstance(X, np.ndarray) else sp.vstack(parts, "csr")
+        own, n, d = source.local_rows, X.shape[0], X.shape[1]
+        return WideRows(
+            column_source(X),
+            Labels.join([block.labels for block in blocks]),
+            block_weights(blocks),
+            slice(d * own.start // n, d * own.stop // n),
+        )
+
+    def form(self, problem: Problem, weights: NDArray[np.float64] | None = None) -> ColumnForm:
+        """How the columns of the problem are centred and scaled."""
+        weights = self.weights if weights is None else weights
+        return ColumnForm(weights, problem.fit_intercept, problem.standardize)
+
+    def view(self, problem: Problem, n_threads: int) -> Columns:
+        """The columns of the problem, for products with them."""
+        return Columns(self.columns, self.form(problem), n_threads)
+
+    def fold(
+        self,
+        backend: Backend,
+        problem: Problem,
+        double: bool = False,
+        weights: NDArray[np.float64] | None = None,
+    ) -> RowProducts:
+        """Products of all pairs of rows; ``weights`` are those that scale the features."""
+        reduction = RowProductReduction(self.columns, self.form(problem, weights), double)
+        some = self.columns
+        if self.share != slice(0, some.n_rows):
+            some = some.take(np.arange(self.share.start, self.share.stop))
+        return backend.reduce(reduction, some)
+
+    def with_enough_digits(
+        self, backend: Backend, problem: Problem, use: Callable[[RowProducts], T]
+    ) -> T:
+        """``use(products)``, with products of float32 rows in float64 if float32 has too few digits.
+
+        Raises
+        ------
+        IllConditioned
+            If float64 has too few digits as well.
+        """
+        if self.products is None:
+            self.products = self.fold(backend, problem)
+        try:
+            return use(self.products)
+        except IllConditioned:
+            if self.products.kind != "float32":
+                raise
+        self.products = self.fold(backend, problem, double=True)
+        return use(self.products)
+
+
+def block_weights(blocks: Sequence[Block]) -> NDArray[np.float64]:
+    """Weights of all rows."""
+    return np.concatenate(
+        [np.ones(b.X.shape[0]) if b.weights is None else b.weights for b in blocks]
+    )
 
 
 def _fold_factor(backend: Backend, source: Source, target: Target, problem: Problem) -> RowFactor:

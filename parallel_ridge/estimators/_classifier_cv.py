@@ -263,7 +263,7 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
             search = self._search(searcher, X, y, groups)
             self._keep(search)
             start = time.perf_counter()
-            job.options, job.statistics = self._options(), search.total
+            job.options, job.statistics, job.rows = self._options(), search.total, search.rows
             solution, self.solver_ = solve(job, self.alpha_, "auto")
         if job.statistics is not None:
             self.statistics_ = job.statistics

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from parallel_ridge.exceptions import IllConditioned
-from parallel_ridge.folding import fold_spectrum
+from parallel_ridge.folding import WideRows, fold_spectrum
+from parallel_ridge.model_selection._dual import dual_leave_one_out
 from parallel_ridge.model_selection._results import Make, Search
-from parallel_ridge.reductions import LeaveOneOutDecisions
+from parallel_ridge.reductions import Decisions, LeaveOneOutDecisions
 from parallel_ridge.solvers import NormalEquations, Spectrum
+from parallel_ridge.sources import Source
 from parallel_ridge.statistics import SufficientStatistics
 from parallel_ridge.threads import blas_of_solve
 
@@ -23,19 +25,34 @@ if TYPE_CHECKING:
 
 def leave_one_out(searcher: PenaltySearch) -> Search:
     """Search by the error of each row under the solution of all the others."""
-    if searcher.source.n_rows < searcher.source.n_features and searcher.source.collectable:
-        return replace(leave_one_out(searcher.in_row_coordinates()), total=None)
+    source = searcher.source
+    # Fits interpolate so few rows: their errors, which the penalty alone makes, keep their digits in
+    # the dual system.
+    few = source.positive_rows() <= source.n_features + searcher.problem.fit_intercept
+    if not searcher.wide and not (few and source.collectable):
+        return _from_statistics(searcher)
+    start = time.perf_counter()
+    rows = WideRows.of(searcher.backend, source)
+    found = dual_leave_one_out(searcher, rows)
+    if found is None:  # what a small penalty makes visible is lost in products
+        return replace(_from_statistics(searcher.in_row_coordinates(rows)), total=None)
+    decisions, coordinates = found
+    source = source.with_rows(coordinates)
+    seconds = time.perf_counter() - start
+    return replace(_search(searcher, decisions, source, seconds), rows=rows)
+
+
+def _from_statistics(searcher: PenaltySearch) -> Search:
     start = time.perf_counter()
     total = searcher.statistics(searcher.source)
     spectrum = _spectrum(searcher, total)
-    fit_seconds = (time.perf_counter() - start) / len(searcher.alphas)
+    intercept = searcher.problem.fit_intercept
 
-    def fold(some: Sequence[int], make: Make) -> list[Any]:
-        intercept = searcher.problem.fit_intercept
-        decisions = LeaveOneOutDecisions(
+    def decisions(alphas: Sequence[float]) -> Decisions:
+        return LeaveOneOutDecisions(
             spectrum.axes,
             spectrum.means,
-            spectrum.leverages([searcher.alphas[j] for j in some], searcher.source.positive_rows()),
+            spectrum.leverages(alphas, searcher.source.positive_rows()),
             spectrum.rotated,
             spectrum.target_means if intercept else np.zeros(len(spectrum.target_means)),
             searcher.errors.targets,
@@ -44,7 +61,22 @@ def leave_one_out(searcher: PenaltySearch) -> Search:
             searcher.dtype,
             spectrum.means**2 * spectrum.weight_sum > spectrum.squares,
         )
-        return [searcher.backend.reduce(make(decisions), searcher.source)]
+
+    seconds = time.perf_counter() - start
+    return replace(_search(searcher, decisions, searcher.source, seconds), total=total)
+
+
+def _search(
+    searcher: PenaltySearch,
+    decisions: Callable[[Sequence[float]], Decisions],
+    source: Source,
+    seconds: float,
+) -> Search:
+    """Search with the decision values of left-out rows, for some penalties at a time."""
+
+    def fold(some: Sequence[int], make: Make) -> list[Any]:
+        reduction = make(decisions([searcher.alphas[j] for j in some]))
+        return [searcher.backend.reduce(reduction, source)]
 
     start = time.perf_counter()
     scales = None
@@ -62,11 +94,11 @@ def leave_one_out(searcher: PenaltySearch) -> Search:
         searcher,
         fold,
         scores.reshape(shape),
-        np.full(shape, fit_seconds),
+        np.full(shape, seconds / len(searcher.alphas)),
         score_seconds,
         deviations,
         scales,
-        total,
+        None,
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import scipy.stats
 from numpy.typing import NDArray
 
+from parallel_ridge.folding import WideRows
 from parallel_ridge.numerics import EPSILON
 from parallel_ridge.reductions import Decisions, HeldOut, Reduction
 from parallel_ridge.statistics import SufficientStatistics
@@ -40,6 +41,8 @@ class Search:
         Factors that turn decision values into probabilities, if the scores needed them.
     total : SufficientStatistics, or None
         Statistics of all rows, if available.
+    rows : WideRows, or None
+        All rows and their products, with fewer rows than features.
     """
 
     searcher: PenaltySearch
@@ -50,6 +53,7 @@ class Search:
     deviations: NDArray[np.float64] | None
     scales: NDArray[np.float64] | None
     total: SufficientStatistics | None
+    rows: WideRows | None = None
 
     @property
     def alphas(self) -> list[float]:

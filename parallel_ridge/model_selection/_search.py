@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from parallel_ridge.backends import Backend, OpenMPBackend
 from parallel_ridge.exceptions import IllConditioned, IllConditionedWarning, warn_caller
-from parallel_ridge.folding import fold_path
+from parallel_ridge.folding import WideRows, block_weights, fold_path
+from parallel_ridge.model_selection._dual import dual_paths
 from parallel_ridge.model_selection._errors import ErrorScores
 from parallel_ridge.model_selection._leave_one_out import leave_one_out
 from parallel_ridge.model_selection._results import Make, Search
@@ -21,6 +22,7 @@ from parallel_ridge.model_selection._scoring import Scoring, fit_scale, locating
 from parallel_ridge.model_selection._splits import Splits, summands
 from parallel_ridge.reductions import (
     AccuracyReduction,
+    Columns,
     Confusion,
     ConfusionReduction,
     DecisionReduction,
@@ -38,11 +40,10 @@ from parallel_ridge.solvers import (
     NormalEquations,
     Problem,
     Solution,
-    block_weights,
     row_coordinates,
     solve_penalties,
 )
-from parallel_ridge.sources import Block, Source, Target
+from parallel_ridge.sources import Source, Target
 from parallel_ridge.statistics import SufficientStatistics
 
 # Most held-out decision values to keep at a time.
@@ -126,19 +127,15 @@ class PenaltySearch:
         """
         if self.source.weighted or self.scored.weighted:
             self._check_weights(splits, balance)
-        total = None
-        if self.source.n_rows >= self.source.n_features or not self.source.collectable:
-            paths, total = self._paths(splits, balance)
-        elif self.problem.standardize:  # each training set scales the features anew
-            paths = [
-                path
-                for i in range(len(splits))
-                for path in self.in_row_coordinates(self._training(splits, i, balance))._paths(
-                    splits.only(i), balance, i
-                )[0]
-            ]
+        total = rows = None
+        if self.wide:
+            rows = WideRows.of(self.backend, self.source)
+            paths = dual_paths(self, rows, splits, balance)
+            if paths is None:  # what a small penalty makes visible is lost in products
+                rows.products = None
+                paths = self._paths_by_qr(rows, splits, balance)
         else:
-            paths, _ = self.in_row_coordinates()._paths(splits, balance)
+            paths, total = self._paths(splits, balance)
 
         def decisions_of(path: Path, some: Sequence[int]) -> Decisions:
             coefs, intercepts = path.coefs[some].copy(), path.intercepts[some].copy()
@@ -183,11 +180,26 @@ class PenaltySearch:
             None,
             scales,
             total,
+            rows,
         )
 
     # ------------------------------------------------------------------------------------ weights
 
-    def _training(self, splits: Splits, i: int, balance: Balance | None) -> Source:
+    @property
+    def wide(self) -> bool:
+        """Whether there are fewer rows than features, and one process can collect the rows."""
+        return self.source.n_rows < self.source.n_features and self.source.collectable
+
+    def without_features(self) -> PenaltySearch:
+        """The same search on rows that keep their labels and weights only."""
+        return self._with_rows(np.empty((self.source.n_rows, 0)))
+
+    def _with_rows(self, X: NDArray[Any]) -> PenaltySearch:
+        source = self.source.with_rows(X)
+        scored = source if self.scored is self.source else self.scored.with_rows(X)
+        return replace(self, source=source, scored=scored)
+
+    def training(self, splits: Splits, i: int, balance: Balance | None) -> Source:
         """A training set, with the sample weights for its fit."""
         if balance is None:
             return splits.training(self.source, i)
@@ -211,7 +223,7 @@ class PenaltySearch:
                 items = [[SufficientStatistics.sum(some)] for some in items]
         else:
             items = [
-                [self.statistics(self._training(splits, i, balance))]
+                [self.statistics(self.training(splits, i, balance))]
                 for i in self.progress(range(len(splits)), "training sets")
             ]
         shared = (time.perf_counter() - start) / len(splits)
@@ -222,25 +234,67 @@ class PenaltySearch:
             test = None
             if isinstance(path, str):
                 self.warn_ill_conditioned(f"split {first + i}", path)
-                training = self._training(splits, i, balance)
+                training = self.training(splits, i, balance)
                 solutions = fold_path(
                     self.backend, training, self.target, self.problem, self.alphas
                 )
                 path = [solution for solution, _ in solutions]
             elif self.scoring.kind == "errors":
                 test = self._test_statistics(splits, i, parts)
-            absent = np.flatnonzero(counts == 0)
-            if len(absent) and not self.target.multilabel:
-                warn_caller(
-                    f"The training set of split {first + i} has no row of class "
-                    f"{self.target.classes[absent].tolist()}: none of its test rows is predicted as "
-                    "that. Use fewer or stratified splits.",
-                    UserWarning,
-                )
             coefs = np.array([solution.coef for solution in path])
             intercepts = np.array([solution.intercept for solution in path])
-            paths.append(Path(coefs, intercepts, absent, self.scored, seconds + shared, test))
+            paths.append(
+                self._path(
+                    first + i, counts, coefs, intercepts, self.scored, seconds + shared, test
+                )
+            )
         return paths, total
+
+    def path(
+        self,
+        i: int,
+        training: Source,
+        coefs: NDArray[np.float64],
+        intercepts: NDArray[np.float64],
+        scored: Source,
+        seconds: float,
+    ) -> Path:
+        """The solutions of split ``i``, which was trained on the rows of a source."""
+        counts = training.class_counts(len(self.target.classes))
+        return self._path(i, counts, coefs, intercepts, scored, seconds, None)
+
+    def _path(
+        self,
+        i: int,
+        counts: NDArray[np.int64],
+        coefs: NDArray[np.float64],
+        intercepts: NDArray[np.float64],
+        scored: Source,
+        seconds: float,
+        test: SufficientStatistics | None,
+    ) -> Path:
+        absent = np.flatnonzero(counts == 0)
+        if len(absent) and not self.target.multilabel:
+            warn_caller(
+                f"The training set of split {i} has no row of class "
+                f"{self.target.classes[absent].tolist()}: none of its test rows is predicted as "
+                "that. Use fewer or stratified splits.",
+                UserWarning,
+            )
+        return Path(coefs, intercepts, absent, scored, seconds, test)
+
+    def _paths_by_qr(self, rows: WideRows, splits: Splits, balance: Balance | None) -> list[Path]:
+        """Solutions of each split, with rows of n coordinates instead of d features."""
+        if not self.problem.standardize:
+            return self.in_row_coordinates(rows)._paths(splits, balance)[0]
+        paths = []  # each training set scales the features anew
+        bare = self.without_features()
+        for i in range(len(splits)):
+            training = bare.training(splits, i, balance).with_others_weightless()
+            weights = block_weights(self.backend.reduce(RowsReduction(), training))
+            scaled = self.in_row_coordinates(replace(rows, weights=weights))
+            paths += scaled._paths(splits.only(i), balance, i)[0]
+        return paths
 
     def _test_statistics(
         self, splits: Splits, i: int, parts: Sequence[SufficientStatistics] | None
@@ -254,7 +308,7 @@ class PenaltySearch:
     def _check_weights(self, splits: Splits, balance: Balance | None) -> None:
         for i in range(len(splits)):
             for name, rows in (
-                ("training", self._training(splits, i, balance)),
+                ("training", self.training(splits, i, balance)),
                 ("test", splits.testing(self.scored, i)),
             ):
                 if not rows.weight_sum() > 0.0:
@@ -271,29 +325,24 @@ class PenaltySearch:
             IllConditionedWarning,
         )
 
-    def in_row_coordinates(self, scale: Source | None = None) -> PenaltySearch:
+    def in_row_coordinates(self, rows: WideRows) -> PenaltySearch:
         """The same search for n < d, on rows of n coordinates instead of d features.
 
-        A rotation changes neither distances nor penalties, so the scores are the same. ``scale`` gives
-        the rows that scale the features; all rows when None.
+        A rotation changes neither distances nor penalties, so the scores are the same. The weights of
+        ``rows`` scale the features.
         """
-        rows = self.source if scale is None else scale.with_others_weightless()
-        blocks = self.backend.reduce(RowsReduction(), rows)
 
-        def solve(blocks: list[Block]) -> NDArray[np.float64]:
-            weights = block_weights(blocks)
-            penalty = self.problem.penalty(min(self.alphas), float(weights[weights > 0].min()))
-            return row_coordinates(blocks, weights, self.problem, penalty)
+        def solve(columns: Columns) -> NDArray[np.float64]:
+            return row_coordinates(columns)
 
-        (coordinates,) = self.backend.map(solve, [blocks])
-        source = self.source.with_rows(coordinates)
+        columns = rows.view(self.problem, self.backend.solve_threads())
+        (coordinates,) = self.backend.map(solve, [columns])
+        moved = self._with_rows(coordinates)
         reduction = StatisticsReduction.of(
-            source, self.target, StatisticsOptions(centre=self.problem.fit_intercept)
+            moved.source, self.target, StatisticsOptions(centre=self.problem.fit_intercept)
         )
         return replace(
-            self,
-            source=source,
-            scored=source if self.scored is self.source else self.scored.with_rows(coordinates),
+            moved,
             statistics=lambda some, n_groups=0: fold_statistics(
                 self.backend.reduce, reduction, some, n_groups
             )[0],

@@ -20,9 +20,19 @@ from parallel_ridge.reductions._base import (
     raise_not_finite,
     unpack,
 )
+from parallel_ridge.reductions._columns import ColumnForm, Columns, Formed
 from parallel_ridge.reductions._decisions import Decisions, PathDecisions
-from parallel_ridge.reductions._leave_one_out import LeaveOneOutDecisions, Leverages
+from parallel_ridge.reductions._leave_one_out import (
+    DualLeaveOneOutDecisions,
+    LeaveOneOutDecisions,
+    Leverages,
+)
 from parallel_ridge.reductions._products import Moments, MomentsReduction, NormalProductReduction
+from parallel_ridge.reductions._row_products import (
+    RowProductReduction,
+    RowProducts,
+    column_source,
+)
 from parallel_ridge.reductions._rows import QRReduction, RowsReduction
 from parallel_ridge.reductions._scores import (
     AccuracyReduction,
@@ -48,10 +58,14 @@ __all__ = [
     "DENSE_FROM",
     "SAMPLE_ROWS",
     "AccuracyReduction",
+    "ColumnForm",
+    "Columns",
     "Confusion",
     "ConfusionReduction",
     "DecisionReduction",
     "Decisions",
+    "DualLeaveOneOutDecisions",
+    "Formed",
     "GroupValues",
     "GroupedReduction",
     "HeldOut",
@@ -64,6 +78,8 @@ __all__ = [
     "PathDecisions",
     "QRReduction",
     "Reduction",
+    "RowProductReduction",
+    "RowProducts",
     "RowsReduction",
     "SquaredErrorReduction",
     "StatisticsOptions",
@@ -72,6 +88,7 @@ __all__ = [
     "check_range",
     "choose_shift",
     "coefficient_dtype",
+    "column_source",
     "complete",
     "exact_products",
     "float32_holds",

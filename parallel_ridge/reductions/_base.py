@@ -182,8 +182,11 @@ def coefficient_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.float32 if dtype.kind == "f" and dtype.itemsize <= 4 else np.float64)
 
 
-def raise_not_finite(block: Block) -> None:
-    """Raise the error for a block with NaN or infinity, naming their first row and column."""
+def raise_not_finite(block: Block, first_column: int = 0) -> None:
+    """Raise the error for a block with NaN or infinity, naming their first row and column.
+
+    The block may hold only some columns of the rows, from ``first_column`` on.
+    """
     if isinstance(block.X, np.ndarray):
         rows, columns = np.nonzero(~np.isfinite(block.X))
     else:
@@ -198,7 +201,7 @@ def raise_not_finite(block: Block) -> None:
     row, column = int(rows[0]), int(columns[0])
     kind = "NaN" if np.isnan(block.X[row, column]) else "infinity"
     raise ValueError(
-        f"Input X contains {kind}: row {block.position(row)}, column {column} (and "
+        f"Input X contains {kind}: row {block.position(row)}, column {first_column + column} (and "
         f"{len(rows) - 1} more in this block of rows). ParallelRidge estimators do not accept "
         "missing values: impute them (sklearn.impute) or drop the rows."
     )

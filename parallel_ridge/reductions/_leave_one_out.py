@@ -164,6 +164,59 @@ class LeaveOneOutDecisions(Decisions):
         return values + self.target_means
 
 
+class DualLeaveOneOutDecisions(Decisions):
+    """Decision value of each row from a fit to all the others, from eigenvectors of a dual system.
+
+    With ``C = (Z Z^T + alpha I)^-1`` on the centred right-hand sides, the error of a left-out row is
+    ``(C y)_i / C_ii``. Blocks hold the rows' coordinates: those of the eigenvectors. A row without
+    weight has the coordinates that give its fitted value.
+
+    Parameters
+    ----------
+    inverse : ndarray of shape (p, r)
+        Eigenvalues of C, for p penalties.
+    rotated : ndarray of shape (r, t)
+        Right-hand sides in the eigenvectors.
+    target_means : ndarray of shape (t,)
+    targets : slice
+        The classes that are targets.
+    n_classes : int
+
+    References
+    ----------
+    Cawley (2006), Leave-one-out cross-validation based model selection criteria for weighted
+    LS-SVMs, doi:10.1109/IJCNN.2006.246634.
+    """
+
+    def __init__(
+        self,
+        inverse: NDArray[np.float64],
+        rotated: NDArray[np.float64],
+        target_means: NDArray[np.float64],
+        targets: slice,
+        n_classes: int,
+    ) -> None:
+        self.shape = (len(inverse), len(target_means))
+        self.inverse = inverse
+        products = inverse[:, None] * rotated.T
+        self.weights = np.ascontiguousarray(products.reshape(-1, inverse.shape[1]).T)
+        self.target_means = target_means
+        self.targets = targets
+        self.n_classes = n_classes
+
+    def __call__(self, block: Block) -> NDArray[Any]:
+        """Values of shape (m, p, t)."""
+        values: NDArray[Any] = (block.X @ self.weights).reshape(-1, *self.shape)
+        own = (block.X**2) @ self.inverse.T
+        roots = np.ones(len(own)) if block.weights is None else np.sqrt(block.weights)
+        divisor = (own * roots[:, None])[:, :, None]
+        y = block.labels.indicator(self.n_classes)[:, self.targets]
+        fitted = values + self.target_means
+        # A row that alone determines its own value is fitted without error.
+        errors = np.divide(values, divisor, out=np.zeros_like(values), where=divisor > 0.0)
+        return np.where(roots[:, None, None] > 0.0, y[:, None] - errors, fitted)
+
+
 class _CentredProduct:
     """Centred rows times a matrix, in one of several precisions.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,9 +114,12 @@ def _factor(rows: NDArray[np.float64], p: int) -> NDArray[np.float64]:
 
 
 class RowsReduction:
-    """Keep rows as they are: for n < d they are smaller than a Gram matrix; the dual needs them."""
+    """Keep rows as they are: for n < d they are smaller than a Gram matrix; the dual needs them.
 
-    block_rows = 512
+    The rows are not checked to be finite: the passes over their columns are.
+    """
+
+    block_rows = sys.maxsize
     shares_blocks = True
 
     def zero(self, n_threads: int) -> list[Block]:
@@ -124,9 +128,6 @@ class RowsReduction:
 
     def add(self, total: list[Block], block: Block) -> None:
         """Add a block of rows: a view, not a copy."""
-        values = block.X if isinstance(block.X, np.ndarray) else block.X.data
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            raise_not_finite(block)
         total.append(block)
 
     def finish(self, total: list[Block]) -> list[Block]:

@@ -2,7 +2,13 @@
 
 from parallel_ridge.solvers._cholesky import CholeskyFactor
 from parallel_ridge.solvers._conjugate_gradients import solve_conjugate_gradients
-from parallel_ridge.solvers._dual import block_weights, row_coordinates, solve_dual
+from parallel_ridge.solvers._dual import (
+    DualSpectrum,
+    DualSystem,
+    row_coordinates,
+    solve_dual,
+    symmetric,
+)
 from parallel_ridge.solvers._normal_equations import NormalEquations
 from parallel_ridge.solvers._path import solve_path, solve_penalties
 from parallel_ridge.solvers._problem import Problem, Solution, n_targets
@@ -12,13 +18,14 @@ from parallel_ridge.solvers._spectrum import Spectrum
 
 __all__ = [
     "CholeskyFactor",
+    "DualSpectrum",
+    "DualSystem",
     "NormalEquations",
     "Problem",
     "RowFactor",
     "RowSystem",
     "Solution",
     "Spectrum",
-    "block_weights",
     "exact_residual",
     "n_targets",
     "refine",
@@ -28,4 +35,5 @@ __all__ = [
     "solve_path",
     "solve_penalties",
     "solve_refined",
+    "symmetric",
 ]

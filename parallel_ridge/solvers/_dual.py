@@ -2,220 +2,298 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
-import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.linalg import blas, lapack
 
 from parallel_ridge.exceptions import IllConditioned
-from parallel_ridge.kernels import _triangle
+from parallel_ridge.kernels import _lapack, _triangle
 from parallel_ridge.numerics import (
+    DUAL_SPECTRUM_PAYS,
     EPSILON,
-    FAR,
     REFINE_LIMIT,
     REFINED,
     SEARCH_LIMIT,
     SOLVE_ROUNDING,
     UNRELATED,
 )
-from parallel_ridge.reductions import check_range, coefficient_dtype
+from parallel_ridge.reductions import (
+    Columns,
+    Formed,
+    RowProducts,
+    check_range,
+    coefficient_dtype,
+)
 from parallel_ridge.solvers._cholesky import cholesky
-from parallel_ridge.solvers._problem import Problem, Solution, n_targets, with_intercept
-from parallel_ridge.sources import Block, shifted
+from parallel_ridge.solvers._problem import Problem, Solution, with_intercept
 
 
-class _Rows:
-    """Rows of a problem with n < d, minus a shift near their means, and scaled if standardised.
+@dataclass
+class DualFactor:
+    """Cholesky factor of a dual system, scaled to a unit diagonal."""
+
+    lower: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    condition: float
+    lost: float
+    system: DualSystem
+
+    def solve(self, rhs: NDArray[np.float64]) -> NDArray[np.float64]:
+        """``U`` for right-hand sides of shape (m, t)."""
+        dual, _ = lapack.dpotrs(self.lower, rhs * self.scale[:, None], lower=1)
+        return self.system.centred(dual * self.scale[:, None])
+
+
+class DualSystem:
+    """The system ``(Z Z^T + alpha I) U = Y`` of the rows that have a positive weight.
+
+    ``Z`` holds these rows, centred and multiplied by the square roots of their weights. Coefficients
+    are ``Z^T U``.
 
     Parameters
     ----------
-    blocks : sequence of Block
+    products : RowProducts
+        Products of all n rows, about any shift.
     weights : ndarray of shape (n,)
-        Weights for the means and variances.
+    Y : ndarray of shape (n, t)
+        Targets of +1 and -1.
     problem : Problem
 
     Attributes
     ----------
-    means, scale, variances : ndarray of shape (d,)
-        The variances are those after scaling.
-    shift : ndarray of shape (d,)
-        The means for dense rows; for sparse rows, only in columns far from zero, which have hardly
-        any zeros to fill in. Zero without an intercept.
-    parts : list of slice
-        Rows of each block.
-    """
-
-    def __init__(
-        self, blocks: Sequence[Block], weights: NDArray[np.float64], problem: Problem
-    ) -> None:
-        self.blocks = blocks
-        edges = np.cumsum([0] + [block.X.shape[0] for block in blocks])
-        self.parts = [slice(a, b) for a, b in pairwise(edges)]
-        self.sparse = not isinstance(blocks[0].X, np.ndarray)
-        self.means, variances, constant = self._moments(weights)
-        self.variances = variances.copy()
-        self.scale = np.ones(len(self.means))
-        if problem.standardize:
-            varies = variances > 0.0
-            self.scale[varies] = np.sqrt(variances[varies])
-            self.variances[varies] = 1.0
-        self.inverse = 1.0 / self.scale
-        # Constant columns become exact zeros.
-        centre = np.where(np.isnan(constant), self.means, constant)
-        if self.sparse:
-            centre[self.means**2 <= variances] = 0.0
-        self.shift = centre if problem.fit_intercept else np.zeros(len(centre))
-
-    def __len__(self) -> int:
-        return self.parts[-1].stop
-
-    def moved(self, i: int, shift: NDArray[np.float64]) -> Any:
-        """Rows of a block minus a shift, in float64, as an array or CSR matrix."""
-        X = self.blocks[i].X
-        return shifted(_dense(X) if isinstance(X, np.ndarray) else X, shift)
-
-    def dense(self, i: int) -> NDArray[np.float64]:
-        """Rows of a block as a dense array, shifted and scaled."""
-        return np.asarray(self.moved(i, self.shift) * self.inverse)
-
-    def products(self) -> NDArray[np.float64]:
-        """Products of all pairs of rows, upper triangle; ``n^2 d / 2`` multiplications."""
-        K = np.zeros((len(self), len(self)))  # the lower triangle too, because it is multiplied
-        if self.sparse:
-            moved = [self.moved(i, self.shift) for i in range(len(self.blocks))]
-            X = sp.vstack(moved, format="csr") @ sp.diags_array(self.inverse)
-            K[:] = (X @ X.T).toarray()
-            return K
-        for i, left in enumerate(self.parts):
-            rows = self.dense(i)
-            for j in range(i, len(self.parts)):
-                K[left, self.parts[j]] = rows @ (rows if i == j else self.dense(j)).T
-        return K
-
-    def product(self, V: NDArray[np.float64]) -> NDArray[np.float64]:
-        """``Z V``, shape (n, t), for V of shape (d, t); sparse rows stay uncentred."""
-        scaled = V * self.inverse[:, None]
-        return np.vstack([self.moved(i, self.shift) @ scaled for i in range(len(self.blocks))])
-
-    def transposed_product(self, V: NDArray[np.float64]) -> NDArray[np.float64]:
-        """``Z^T V``, shape (d, t), for V of shape (n, t) whose columns sum to zero if centred."""
-        product = sum(self.moved(i, self.shift).T @ V[p] for i, p in enumerate(self.parts))
-        return np.asarray(product * self.inverse[:, None])
-
-    def _moments(
-        self, weights: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Means, variances, and the values of constant columns (NaN for other columns)."""
-        total = weights.sum()
-        # Start from the heaviest row: if one row has nearly all of the weight, the mean is there.
-        row = int(np.argmax(weights))
-        i = next(i for i, part in enumerate(self.parts) if row < part.stop)
-        X = self.blocks[i].X[row - self.parts[i].start : row - self.parts[i].start + 1]
-        shift = (X if isinstance(X, np.ndarray) else X.toarray())[0].astype(np.float64)
-        for _ in range(2):
-            away, squares = np.zeros((2, len(shift)))
-            for i, part in enumerate(self.parts):
-                rows: Any = self.moved(i, shift)
-                part_weights = weights[part] / total
-                away += rows.T @ part_weights
-                with np.errstate(over="ignore"):
-                    squares += _weighted_squares(rows, part_weights)
-            check_range(squares)
-            variances = np.maximum(squares - away * away, 0.0)
-            means = shift + away
-            far = squares > FAR * variances
-            constant = squares <= (8.0 * EPSILON * means) ** 2
-            if not (far & ~constant).any():
-                break
-            shift = np.where(far & ~constant, means, shift)
-        variances[constant] = 0.0
-        return means, variances, np.where(constant, shift, np.nan)
-
-
-def _weighted_squares(X: Any, weights: NDArray[np.float64]) -> Any:
-    if isinstance(X, np.ndarray):
-        return np.einsum("ij,ij,i->j", X, X, weights)
-    return X.multiply(X).T @ weights
-
-
-def solve_dual(
-    blocks: Sequence[Block], n_classes: int, multilabel: bool, alpha: float, problem: Problem
-) -> Solution:
-    """Solve the dual system ``(Z Z^T + alpha I) u = y``, ``w = Z^T u``, for n < d.
-
-    ``Z`` holds the rows, centred and multiplied by the square roots of their weights. Memory is
-    n x n and one block of rows; time is ``n^2 d``.
-
-    If the condition number is too large, the solution is refined with residuals from the rows,
-    which do not square it.
-
-    Raises
-    ------
-    IllConditioned
-        If the solution would not be accurate.
+    rows : ndarray of int, shape (m,)
+        Positions of the rows.
+    matrix : ndarray of shape (m, m)
+        ``Z Z^T``, upper triangle.
+    rhs : ndarray of shape (m, t)
+    target_means : ndarray of shape (t,)
 
     References
     ----------
     Saunders, Gammerman and Vovk (1998), Ridge regression learning algorithm in dual variables.
     """
-    weights = block_weights(blocks)
-    total, roots = weights.sum(), np.sqrt(weights)
-    rows = _Rows(blocks, weights, problem)
-    Y = np.vstack([b.labels.indicator(n_classes) for b in blocks])
-    Y = Y[:, n_targets(n_classes, multilabel)]
-    with np.errstate(over="ignore", invalid="ignore"):
-        K = rows.products()
-        K *= roots
-        K *= roots[:, None]
-    check_range(K.diagonal(), "Row")
-    before = K.diagonal().copy()
-    target_means = weights @ Y / total if problem.fit_intercept else np.zeros(Y.shape[1])
-    rhs = (Y - target_means) * roots[:, None]
-    mean = roots / total**0.5  # of unit length
-    if problem.fit_intercept:
-        # Products about the shift become those about the mean, as a Gram matrix does.
-        image = blas.dsymv(1.0, K.T, mean, lower=1)
-        image -= 0.5 * (mean @ image) * mean
-        blas.dsyr2(-1.0, mean, image, a=K.T, lower=1, overwrite_a=1)
-    penalty = problem.penalty(alpha, total)
-    K.flat[:: len(K) + 1] += penalty
-    diagonal = K.diagonal().copy()
-    if problem.fit_intercept:
-        # Centring removes the direction of the mean from K and from the right-hand side. Fill it
-        # in, or a small alpha would make the system look singular.
-        fill = K.trace() / len(K)
-        blas.dsyr(fill, mean, a=K.T, lower=1, overwrite_a=1)
-    filled = K.diagonal().copy()
-    filled[filled <= 0.0] = 1.0
-    # As in the primal system, because weights may differ by any factor.
-    scale = 1.0 / np.sqrt(filled)
-    norm = np.zeros(len(K))
-    _triangle.scale(K, scale, K, norm)
-    positive = diagonal > 0.0
-    lost = EPSILON * float((before[positive] / diagonal[positive]).max(initial=0.0))
-    try:
-        factor, condition = cholesky(K, norm, REFINE_LIMIT)
-    except IllConditioned as error:
-        raise IllConditioned(error.condition, lost) from None
 
-    def centred(V: NDArray[np.float64]) -> NDArray[np.float64]:
-        return V - np.outer(mean, mean @ V) if problem.fit_intercept else V
+    def __init__(
+        self,
+        products: RowProducts,
+        weights: NDArray[np.float64],
+        Y: NDArray[np.float64],
+        problem: Problem,
+    ) -> None:
+        self.products = products
+        self.problem = problem
+        self.rows = np.flatnonzero(weights > 0.0)
+        every = len(self.rows) == len(weights)
+        K = products.K.copy() if every else products.K[np.ix_(self.rows, self.rows)]
+        weights, Y = weights[self.rows], Y[self.rows]
+        self.weight_sum = float(weights.sum())
+        self.roots = np.sqrt(weights)
+        with np.errstate(over="ignore"):
+            if (weights != 1.0).any():
+                K *= self.roots
+                K *= self.roots[:, None]
+            check_range(K.diagonal(), "Row")
+            self.rounding = weights * products.rounding[self.rows] + EPSILON * K.diagonal()
+        self.mean = self.roots / self.weight_sum**0.5  # of unit length
+        self.target_means = np.zeros(Y.shape[1])
+        if problem.fit_intercept:
+            self.target_means = weights @ Y / self.weight_sum
+            # Products about the shift become those about the mean, as a Gram matrix does.
+            image = blas.dsymv(1.0, K.T, self.mean, lower=1)
+            image -= 0.5 * (self.mean @ image) * self.mean
+            blas.dsyr2(-1.0, self.mean, image, a=K.T, lower=1, overwrite_a=1)
+        self.matrix = K
+        self.rhs = (Y - self.target_means) * self.roots[:, None]
 
-    def solved(rhs: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        dual, _ = lapack.dpotrs(factor, rhs * scale[:, None], lower=1)
-        dual = centred(dual * scale[:, None])
-        return dual, rows.transposed_product(roots[:, None] * dual)
+    def centred(self, V: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Columns of V without their component along the mean, which centred rows do not have."""
+        if not self.problem.fit_intercept:
+            return V
+        centred: NDArray[np.float64] = V - np.outer(self.mean, self.mean @ V)
+        return centred
 
-    dual, primal = solved(rhs)
-    accuracy, last = REFINED[str(coefficient_dtype(blocks[0].X.dtype))], 1.0
+    def penalty(self, alpha: float) -> float:
+        """The penalty of the summed loss."""
+        return self.problem.penalty(alpha, self.weight_sum)
+
+    def lost(self, alpha: float) -> float:
+        """Relative rounding error of the system, scaled to a unit diagonal."""
+        diagonal = np.maximum(self.matrix.diagonal(), 0.0) + self.penalty(alpha)
+        real = diagonal > 0.0
+        return float((self.rounding[real] / diagonal[real]).max(initial=0.0))
+
+    def factorise(self, alpha: float, limit: float = REFINE_LIMIT) -> DualFactor:
+        """Cholesky factorisation; ``m^3 / 3`` multiplications.
+
+        Raises
+        ------
+        IllConditioned
+            If the condition number exceeds ``limit``.
+        """
+        K = self.matrix.copy()
+        K.flat[:: len(K) + 1] += self.penalty(alpha)
+        if self.problem.fit_intercept:
+            # Centring removes the direction of the mean from K and from the right-hand side. Fill it
+            # in, or a small alpha would make the system look singular.
+            blas.dsyr(K.trace() / len(K), self.mean, a=K.T, lower=1, overwrite_a=1)
+        diagonal = K.diagonal().copy()
+        diagonal[diagonal <= 0.0] = 1.0
+        # As in the primal system, because weights may differ by any factor.
+        scale = 1.0 / np.sqrt(diagonal)
+        norm = np.zeros(len(K))
+        _triangle.scale(K, scale, K, norm)
+        lost = self.lost(alpha)
+        try:
+            lower, condition = cholesky(K, norm, limit)
+        except IllConditioned as error:
+            raise IllConditioned(error.condition, lost) from None
+        return DualFactor(lower, scale, condition, lost, self)
+
+    def spectrum(self) -> DualSpectrum:
+        """Eigenvalues and eigenvectors; ``9 m^3`` multiplications."""
+        A = self.matrix.copy()
+        if self.problem.fit_intercept:
+            # A reflection takes the direction of the mean, which has no variance, to the first axis.
+            v = self.mean.copy()
+            v[0] += 1.0 if v[0] >= 0.0 else -1.0
+            v /= np.linalg.norm(v)
+            image = blas.dsymv(2.0, A.T, v, lower=1)
+            image -= (v @ image) * v
+            blas.dsyr2(-1.0, v, image, a=A.T, lower=1, overwrite_a=1)
+            A = np.ascontiguousarray(A[1:, 1:])
+        values = np.empty(len(A))
+        vectors = A.T
+        if len(A) and _lapack.eigenvectors(vectors, values):
+            raise np.linalg.LinAlgError("The eigendecomposition did not converge.")
+        if self.problem.fit_intercept:
+            vectors = np.vstack([np.zeros(len(values)), vectors])
+            vectors -= np.outer(2.0 * v, v @ vectors)
+        return DualSpectrum(self, np.maximum(values, 0.0), vectors)
+
+    def check_search(self, condition: float, alpha: float) -> None:
+        """Raise `IllConditioned` if a search would lose too many digits."""
+        most = SEARCH_LIMIT[self.products.kind] * SOLVE_ROUNDING
+        lost = self.lost(alpha)
+        if not condition * (SOLVE_ROUNDING + lost) <= most:
+            raise IllConditioned(condition, lost)
+
+    def path(self, alphas: Sequence[float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Weights of the rows of K, and intercepts, of the solution for each penalty.
+
+        Returns
+        -------
+        coefs : ndarray of shape (p, t, n)
+            The decision values of all rows are ``K @ coef + intercept``.
+        intercepts : ndarray of shape (p, t)
+
+        Raises
+        ------
+        IllConditioned
+            If K has too few digits for one of the penalties.
+        """
+        K, n = self.products.K, len(self.products.K)
+        coefs = np.zeros((len(alphas), self.rhs.shape[1], n))
+        for j, U in enumerate(self._solutions(alphas)):
+            coefs[j][:, self.rows] = (self.roots[:, None] * U).T
+        intercepts = np.zeros(coefs.shape[:2])
+        if self.problem.fit_intercept:
+            share = np.zeros(n)
+            share[self.rows] = self.roots * self.mean / self.weight_sum**0.5
+            intercepts = self.target_means - coefs @ blas.dsymv(1.0, K.T, share, lower=1)
+        return coefs, intercepts
+
+    def _solutions(self, alphas: Sequence[float]) -> Iterator[NDArray[np.float64]]:
+        if len(alphas) > DUAL_SPECTRUM_PAYS:
+            spectrum = self.spectrum()
+            spectrum.check_search(alphas)
+            rotated = spectrum.vectors.T @ self.rhs
+            for alpha in alphas:
+                yield spectrum.vectors @ (spectrum.inverse(alpha)[:, None] * rotated)
+            return
+        for alpha in alphas:
+            factor = self.factorise(alpha)
+            self.check_search(factor.condition, alpha)
+            yield factor.solve(self.rhs)
+
+
+@dataclass(frozen=True)
+class DualSpectrum:
+    """Eigenvalues and eigenvectors of a dual system, without the direction of the mean.
+
+    Attributes
+    ----------
+    system : DualSystem
+    values : ndarray of shape (r,)
+    vectors : ndarray of shape (m, r)
+    """
+
+    system: DualSystem
+    values: NDArray[np.float64]
+    vectors: NDArray[np.float64]
+
+    def coordinates(self) -> NDArray[np.float64]:
+        """Coordinates of all n rows, shape (n, r); see `DualLeaveOneOutDecisions`."""
+        system, K = self.system, self.system.products.K
+        coordinates = np.empty((len(K), len(self.values)))
+        coordinates[system.rows] = self.vectors
+        others = np.setdiff1d(np.arange(len(K)), system.rows)
+        if len(others):
+            images = symmetric(K)[:, system.rows]
+            if system.problem.fit_intercept:
+                images = images - (system.roots * system.mean) @ images[system.rows] / (
+                    system.weight_sum**0.5
+                )
+            coordinates[others] = (images[others] * system.roots) @ self.vectors
+        return coordinates
+
+    def inverse(self, alpha: float) -> NDArray[np.float64]:
+        """One over eigenvalue plus penalty; 0 where both are."""
+        total = self.values + self.system.penalty(alpha)
+        return np.divide(1.0, total, out=np.zeros_like(total), where=total > 0.0)
+
+    def check_search(self, alphas: Sequence[float]) -> None:
+        """Raise `IllConditioned` if K has too few digits for one of the penalties."""
+        if not len(self.values):
+            return
+        for alpha in alphas:
+            penalty = self.system.penalty(alpha)
+            smallest = self.values.min() + penalty
+            condition = (self.values.max() + penalty) / smallest if smallest > 0.0 else np.inf
+            # Rounding of the largest products is not in proportion to those of light rows.
+            self.system.check_search(float(condition), alpha)
+
+
+def solve_dual(system: DualSystem, columns: Columns, alpha: float) -> Solution:
+    """Solve a dual system, and refine the solution with residuals from the rows if necessary.
+
+    Raises
+    ------
+    IllConditioned
+        If the solution would not be accurate.
+    """
+    factor = system.factorise(alpha)
+    condition, lost, penalty = factor.condition, factor.lost, system.penalty(alpha)
+    n = len(system.products.K)
+
+    def solved(
+        rhs: NDArray[np.float64],
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], Formed]:
+        dual = factor.solve(rhs)
+        combination = np.zeros((n, rhs.shape[1]))
+        combination[system.rows] = system.roots[:, None] * dual
+        primal, form = columns.transposed_product(combination)
+        return dual, primal, form
+
+    dual, primal, form = solved(system.rhs)
+    accuracy, last = REFINED[str(coefficient_dtype(columns.source.dtype))], 1.0
     while condition * (SOLVE_ROUNDING + lost) > accuracy:
-        image = centred(roots[:, None] * rows.product(primal)) + penalty * dual
-        step, change = solved(rhs - image)
+        values = columns.product(primal)[system.rows]
+        image = system.centred(system.roots[:, None] * values) + penalty * dual
+        step, change, _ = solved(system.rhs - image)
         dual, primal = dual + step, primal + change
         length = np.linalg.norm(primal, axis=0).max()
         size = float(np.linalg.norm(change, axis=0).max() / length) if length > 0.0 else 0.0
@@ -225,76 +303,34 @@ def solve_dual(
             raise IllConditioned(condition, lost)
         last = size
     # The sum for the coefficients cancels if the features explain little of the targets.
-    size = float(np.sqrt(rows.variances * total).max(initial=0.0))
+    variances = form.variances / form.scale**2
+    total = system.weight_sum
+    size = float(np.sqrt(variances * total).max(initial=0.0))
     explained = max(size * float(np.linalg.norm(primal, axis=0).max()), UNRELATED * total**0.5)
     if EPSILON * size**2 * float(np.linalg.norm(dual, axis=0).max()) > accuracy * explained:
         raise IllConditioned(condition, lost)
-    coef = (primal * rows.inverse[:, None]).T
-    return with_intercept(coef, rows.means, target_means, problem.fit_intercept)
+    coef = (primal / form.scale[:, None]).T
+    return with_intercept(coef, form.means, system.target_means, system.problem.fit_intercept)
 
 
-def block_weights(blocks: Sequence[Block]) -> NDArray[np.float64]:
-    """Weights of all rows."""
-    return np.concatenate(
-        [np.ones(b.X.shape[0]) if b.weights is None else b.weights for b in blocks]
-    )
+def symmetric(upper: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A symmetric matrix from its upper triangle."""
+    full = np.triu(upper)
+    full += np.triu(upper, 1).T
+    return full
 
 
-def row_coordinates(
-    blocks: Sequence[Block], weights: NDArray[np.float64], problem: Problem, smallest: float
-) -> NDArray[np.float64]:
+def row_coordinates(columns: Columns) -> NDArray[np.float64]:
     """Rows in an orthonormal basis of the space that they span, for n < d; shape (n, m), m <= n.
 
     Inner products and distances of rows do not change, and neither does any answer of a ridge
-    problem. The coordinates come from an eigendecomposition of the n x n products of all rows, in
-    time ``n^2 d``. If that would lose what a small penalty makes visible, they come from a QR of
-    the transposed rows, which squares nothing and takes about three times as long.
-
-    Parameters
-    ----------
-    blocks : sequence of Block
-        The rows.
-    weights : ndarray of shape (n,)
-        Weights for the means and variances.
-    problem : Problem
-        Rows are centred if it has an intercept, and features scaled if they are standardised.
-    smallest : float
-        The smallest penalty of the summed loss that will be used.
+    problem. A QR of the transposed rows squares nothing: it keeps what a small penalty makes visible
+    and products of rows would lose. Time is ``2 n^2 d``.
     """
-    n = sum(block.X.shape[0] for block in blocks)
-    rows = _Rows(blocks, weights, problem)
-    K = rows.products()
-    if K.trace() <= SEARCH_LIMIT["float64"] * smallest:
-        values, vectors = scipy.linalg.eigh(
-            K.T, lower=True, overwrite_a=True, check_finite=False, driver="evd"
-        )
-        real = values > n * EPSILON * values.max(initial=0.0)
-        real[-1] = True  # identical rows have a coordinate too
-        coordinates: NDArray[np.float64] = vectors[:, real] * np.sqrt(values[real])
-        return np.ascontiguousarray(coordinates)
-    del K
+    n = columns.source.n_features
     R = np.zeros((0, n))
-    by_column = None
-    if rows.sparse:
-        by_column = sp.vstack([block.X for block in blocks], format="csc")
-    d = blocks[0].X.shape[1]
-    centre = rows.means if problem.fit_intercept else rows.shift
-    for first in range(0, d, max(n // 2, 512)):
-        columns = slice(first, min(first + max(n // 2, 512), d))
-        stack = np.empty((len(R) + columns.stop - first, n), order="F")
-        stack[: len(R)] = R
-        if by_column is not None:
-            stack[len(R) :] = by_column[:, columns].T.toarray()
-        else:
-            for block, part in zip(blocks, rows.parts, strict=True):
-                stack[len(R) :, part] = block.X[:, columns].T
-        stack[len(R) :] -= centre[columns, None]
-        stack[len(R) :] *= rows.inverse[columns, None]
+    for Z in columns.dense(max(n // 2, 512)):
+        stack = np.asfortranarray(np.vstack([R, Z]))
         (R,) = scipy.linalg.qr(stack, mode="r", overwrite_a=True, check_finite=False)
         R = R[:n].copy()
     return np.ascontiguousarray(R.T)
-
-
-def _dense(X: Any) -> NDArray[np.float64]:
-    """At most one block of rows as float64, in C order so that every layout gives the same bits."""
-    return np.asarray(X if isinstance(X, np.ndarray) else X.toarray(), dtype=np.float64, order="C")
