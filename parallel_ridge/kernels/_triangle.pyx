@@ -34,6 +34,20 @@ def add(total[:, ::1] into, const total[:, ::1] other):
                 into[i, j] += other[i, j]
 
 
+def pour(total[:, ::1] into, total[:, ::1] other):
+    """Add one triangle to another in place and leave zeros, so that a second call adds nothing."""
+    cdef Py_ssize_t i, j, d = into.shape[0]
+    expect(
+        into.shape[1] == d and other.shape[0] == d and other.shape[1] == d,
+        "two square matrices of the same size",
+    )
+    with nogil:
+        for i in range(d):
+            for j in range(i, d):
+                into[i, j] += other[i, j]
+            memset(&other[i, i], 0, (d - i) * sizeof(total))
+
+
 def pack(const total[:, ::1] matrix, total[::1] packed):
     """Copy the triangle row by row, possibly to the start of its own memory."""
     cdef Py_ssize_t i, at = 0, d = matrix.shape[0]

@@ -205,6 +205,8 @@ U8 = np.uint64
     [
         lambda: _triangle.add(SQUARE, np.zeros((4, 4))),
         lambda: _triangle.add(OBLONG, OBLONG),
+        lambda: _triangle.pour(SQUARE, np.zeros((4, 4))),
+        lambda: _triangle.pour(OBLONG, OBLONG),
         lambda: _triangle.pack(SQUARE, np.zeros(14)),
         lambda: _triangle.unpack(np.zeros(16), SQUARE),
         lambda: _triangle.move_shift(

@@ -103,6 +103,18 @@ def test_a_triangle_is_packed_in_its_own_memory_and_unpacked(d, total):
     assert_array_equal(np.triu(matrix), expected)
 
 
+@pytest.mark.parametrize("total", [np.float64, np.int64])
+@pytest.mark.parametrize("d", [0, 1, 2, 7])
+def test_a_triangle_is_poured_into_another_once(d, total):
+    into, other = (np.arange(s, s + d * d).reshape(d, d).astype(total) for s in (1, 100))
+    expected = np.triu(into + other) + np.tril(into, -1)
+    left = np.tril(other, -1)
+    for _ in range(2):  # the second time there is nothing left
+        _triangle.pour(into, other)
+        assert_array_equal(into, expected)
+        assert_array_equal(other, left)
+
+
 @pytest.mark.parametrize("kept", [[], [0], [3], [1, 2], [0, 2, 4], [0, 1, 2, 3, 4]])
 def test_some_rows_and_columns_of_a_triangle_move_together(kept):
     matrix = np.random.default_rng(0).normal(size=(5, 5))
