@@ -72,7 +72,6 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
     store_statistics: bool
     verbose: int
 
-    @reads_whole
     def coef_path(self, alphas: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
         """Coefficients for many penalties, without another pass over the rows.
 
@@ -92,7 +91,8 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
             If the fit kept no statistics.
         """
         check_is_fitted(self)
-        if not hasattr(self, "statistics_"):
+        statistics = getattr(self, "statistics_", None)
+        if statistics is None:
             raise AttributeError(
                 "coef_path needs the sufficient statistics, and this fit kept none: set "
                 "store_statistics=True before fit."
@@ -102,10 +102,11 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError("alphas is empty.")
         backend = get_backend(self.backend, self.n_jobs)
         with blas_threads(backend.solve_threads()):
-            path, _ = solve_path(self.statistics_, penalties, self._problem())
-        coefs = np.array([weights.coef for weights in path], dtype=self.coef_.dtype)
-        intercepts = np.array([weights.intercept for weights in path], dtype=self.coef_.dtype)
-        return coefs[:, 0] if self.coef_.ndim == 1 else coefs, intercepts
+            path, _ = solve_path(statistics, penalties, self._problem())
+        coefs = np.array([weights.coef for weights in path], dtype=statistics.dtype)
+        intercepts = np.array([weights.intercept for weights in path], dtype=statistics.dtype)
+        binary = statistics.n_classes == 2 and not statistics.multilabel
+        return coefs[:, 0] if binary else coefs, intercepts
 
     @reads_whole
     def decision_function(self, X: ArrayLike) -> NDArray[Any]:
@@ -236,6 +237,10 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
             if sp.issparse(y):
                 check_sparse(y, "y")
             common = {"reset": reset, "accept_sparse": "csr", "ensure_all_finite": False}
+            if isinstance(y, np.ndarray) and y.ndim == 1 and y.dtype.kind in "bui" and len(y):
+                X = validate_data(self, X, **common)  # these labels need no checks
+                check_consistent_length(X, y)
+                return X, y
             if not empty or y is None or not is_empty(y):
                 return validate_data(self, X, y, multi_output=True, **common)
             X = validate_data(self, X, ensure_min_samples=0, **common)
@@ -302,12 +307,9 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         return bool(self.fit_intercept or self.standardize)
 
     def _set_weights(self, weights: Solution, dtype: np.dtype[Any], multilabel: bool) -> None:
-        coef = weights.coef.astype(dtype)
-        binary = len(self.classes_) == 2 and not multilabel
-        self.coef_ = coef[0] if binary else coef
-        self.intercept_ = weights.intercept.astype(dtype) if self.fit_intercept else 0.0
-        self.n_iter_ = weights.n_iter
-        self._multilabel = multilabel
+        self.__dict__.update(
+            fitted_weights(weights, len(self.classes_), dtype, multilabel, bool(self.fit_intercept))
+        )
 
     def _by_rows(self, X: Any, answer: Callable[[NDArray[Any]], NDArray[Any]]) -> NDArray[Any]:
         """Apply `answer` to the decision values of each block of rows, in order."""
@@ -352,3 +354,16 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
     def _say(self, what: str, start: float) -> None:
         if self.verbose:
             print(f"[{type(self).__name__}] {what} in {time.perf_counter() - start:.3f} s")
+
+
+def fitted_weights(
+    weights: Solution, n_classes: int, dtype: np.dtype[Any], multilabel: bool, fit_intercept: bool
+) -> dict[str, Any]:
+    """Fitted attributes of a solution, by name."""
+    coef = weights.coef.astype(dtype)
+    return {
+        "coef_": coef[0] if n_classes == 2 and not multilabel else coef,
+        "intercept_": weights.intercept.astype(dtype) if fit_intercept else 0.0,
+        "n_iter_": weights.n_iter,
+        "_multilabel": multilabel,
+    }

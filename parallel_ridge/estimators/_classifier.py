@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Callable
+from functools import partial
 from typing import Any, Self
 
 from numpy.typing import ArrayLike
 from sklearn.utils.metaestimators import available_if
 
 from parallel_ridge.backends import Backend, agree, get_backend
-from parallel_ridge.estimators._base import BaseRidgeClassifier
+from parallel_ridge.estimators._base import BaseRidgeClassifier, fitted_weights
 from parallel_ridge.estimators._checks import check_alpha, check_choice, class_weights
-from parallel_ridge.estimators._twins import fits_whole, forget_fit
+from parallel_ridge.estimators._stream import Solve, Stream, answers_from_stream, check_solvable
+from parallel_ridge.estimators._twins import fits_whole, forget_answers, forget_fit
 from parallel_ridge.exceptions import warn_caller
 from parallel_ridge.fitting import ROW_SOLVERS, STATISTICS_SOLVERS, solve
-from parallel_ridge.reductions import StatisticsReduction, coefficient_dtype, fold_statistics
-from parallel_ridge.solvers import solve_path
+from parallel_ridge.reductions import (
+    Earlier,
+    StatisticsReduction,
+    coefficient_dtype,
+    fold_statistics,
+)
+from parallel_ridge.solvers import Problem, solve_path
 from parallel_ridge.sources import Source, Target, among, as_labels
 from parallel_ridge.statistics import SufficientStatistics
 from parallel_ridge.threads import blas_threads
@@ -33,6 +39,7 @@ def _statistics_suffice(estimator: ParallelRidgeClassifier) -> bool:
     return True
 
 
+@answers_from_stream
 class ParallelRidgeClassifier(BaseRidgeClassifier):
     """Ridge classifier whose fit is one parallel pass over the rows and a small solve.
 
@@ -210,6 +217,11 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
     ) -> Self:
         """Add rows to those seen before, exactly: any batches give the fit to all of their rows.
 
+        Nothing is solved until somebody asks for ``coef_``, for a prediction or for another attribute
+        that the solve sets. The solve then takes the options of the last call, and may warn. So a batch
+        costs what its rows cost, and the addition of two d x d matrices. ``statistics_`` stays as it is
+        when later batches are added: once it has been asked for, the next batch copies it first.
+
         After a :meth:`fit` that kept no statistics it starts anew, with a warning. Not available
         for solvers that need the rows.
 
@@ -236,8 +248,10 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
             The estimator, statistics included, stays as it was before the call.
         """
         backend = get_backend(self.backend, self.n_jobs, X)
-        before = getattr(self, "statistics_", None)
-        found = backend.gather(lambda: self._check_batch(classes))
+        solve = self._solve()
+        stream = self._stream_so_far(solve)
+        before = None if stream is None else stream.total
+        found = backend.gather(lambda: self._check_batch(classes, before))
         agree("classes", [None if some is None else some.tolist() for some in found])
         declared = found[0]
         if before is None and hasattr(self, "coef_"):
@@ -246,9 +260,9 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
                 "alone: to go on from a fit, set store_statistics=True before it.",
                 UserWarning,
             )
-        near = None if before is None or before.exact else before.shift
-        seen = None
+        near = seen = None
         if before is not None:
+            near = Earlier.of(before) if not before.exact and before.weight_sum > 0 else None
             shift_key = zlib.crc32(before.shift.tobytes())
             seen = (before.n_samples, before.classes.tolist(), shift_key)
         source, target = self._read(
@@ -263,11 +277,18 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
         )
         class_weight = self._batch_weight(source, target)
         source = source.reweighted(class_weights(class_weight, target, source))
-        reduction = StatisticsReduction.of(source, target, self._options(near=near))
+        spare = None if stream is None else stream.spare
+        options = self._options(near=near, spare=spare)
+        reduction = StatisticsReduction.of(source, target, options)
         statistics, _ = fold_statistics(backend.reduce, reduction, source)
         self._declared_classes = declared
-        statistics = statistics if before is None else before + statistics
-        self._fit_statistics(statistics, keep=True, mapping=backend.map)
+        forget_answers(self)
+        if stream is None:
+            check_solvable(statistics)
+            stream = Stream(statistics, solve, owned=True)
+        else:
+            stream.add(statistics, solve)
+        self._stream = stream
         return self
 
     @fits_whole
@@ -309,7 +330,10 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
         self.n_features_in_ = statistics.n_features
         if statistics.feature_names is not None:
             self.feature_names_in_ = statistics.feature_names
-        self._fit_statistics(statistics, keep=self.store_statistics)
+        check_solvable(statistics)
+        self.__dict__.update(self._solve()(statistics))
+        if self.store_statistics:
+            self.statistics_ = statistics
         return self
 
     def _check_options(self) -> None:
@@ -317,7 +341,7 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
         check_choice("solver", self.solver, (*STATISTICS_SOLVERS, *ROW_SOLVERS))
         super()._check_options()
 
-    def _check_batch(self, classes: Any) -> Any:
+    def _check_batch(self, classes: Any, before: SufficientStatistics | None) -> Any:
         """Check options and classes of a partial_fit; the classes that were ever declared."""
         self._check_options()
         if isinstance(self.class_weight, str):
@@ -329,7 +353,7 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
         if classes is None:
             return declared
         given = as_labels(classes)
-        known = self.classes_ if hasattr(self, "statistics_") else declared
+        known = declared if before is None else before.classes
         if known is not None and not (len(given) == len(known) and among(given, known)[1].all()):
             raise ValueError(
                 f"classes={given.tolist()} differ from those of earlier calls, {known.tolist()}."
@@ -348,24 +372,36 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
         found = set(target.classes[counts > 0].tolist())
         return {label: w for label, w in self.class_weight.items() if label in found}
 
-    def _fit_statistics(
-        self, statistics: SufficientStatistics, keep: bool, mapping: Callable[..., Any] = map
-    ) -> None:
-        """Fit to statistics; `mapping` is the backend's if all processes solve together."""
-        if statistics.n_classes < 2 and not statistics.multilabel:
-            raise ValueError(
-                f"The rows have one class only, {statistics.classes.tolist()}; a classifier needs at "
-                "least 2 classes. In partial_fit, pass classes in the first call."
-            )
-        if not statistics.weight_sum > 0:
-            raise ValueError("The statistics hold no rows with a positive weight.")
+    def _stream_so_far(self, solve: Solve) -> Stream | None:
+        """The stream that a batch joins, or one of statistics that a fit kept; None if there are none."""
+        held = vars(self)
+        if "statistics_" in held:
+            return Stream(held["statistics_"], solve)
+        return held.get("_stream")
 
-        def solve(statistics: SufficientStatistics) -> Any:
-            return solve_path(statistics, [self.alpha], self._problem(), self.solver)
+    def _solve(self) -> Solve:
+        """What solves statistics with the options of now, whatever is set later."""
+        backend = get_backend(self.backend, self.n_jobs)
+        return partial(_solved, self.alpha, self.solver, self._problem(), backend)
 
-        with blas_threads(get_backend(self.backend, self.n_jobs).solve_threads()):
-            (((weights,), self.solver_),) = mapping(solve, [statistics])
-        self.classes_ = statistics.classes
-        if keep:
-            self.statistics_ = statistics
-        self._set_weights(weights, statistics.dtype, statistics.multilabel)
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles hold the attributes that were yet to be solved for."""
+        state = dict(super().__getstate__())
+        stream = state.pop("_stream", None)
+        return state if stream is None else {**stream.answers(), **state}
+
+
+def _solved(
+    alpha: float, solver: str, problem: Problem, backend: Backend, statistics: SufficientStatistics
+) -> dict[str, Any]:
+    """Fitted attributes from statistics, by name; asks no other process."""
+    with blas_threads(backend.solve_threads()):
+        (weights,), solver = solve_path(statistics, [alpha], problem, solver)
+    found = fitted_weights(
+        weights,
+        statistics.n_classes,
+        statistics.dtype,
+        statistics.multilabel,
+        problem.fit_intercept,
+    )
+    return {"classes_": statistics.classes, "solver_": solver, **found}

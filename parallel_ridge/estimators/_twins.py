@@ -9,6 +9,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from sklearn.base import BaseEstimator
 
 from parallel_ridge.backends import public_call
+from parallel_ridge.estimators._stream import ANSWERS, Reading, Stream
 
 E = TypeVar("E", bound=BaseEstimator)
 A = ParamSpec("A")
@@ -18,7 +19,8 @@ R = TypeVar("R")
 def _twin(estimator: E) -> E:
     """A copy that shares all attributes of one moment.
 
-    A fit replaces all attributes of an estimator at once, and never changes one in place.
+    A fit replaces all attributes of an estimator at once, and changes none in place but its stream,
+    which a twin shares.
     """
     twin = object.__new__(type(estimator))
     twin.__dict__ = dict(vars(estimator))
@@ -30,7 +32,10 @@ def reads_whole(method: Callable[Concatenate[E, A], R]) -> Callable[Concatenate[
 
     @wraps(method)
     def read(self: E, /, *args: A.args, **kwargs: A.kwargs) -> R:
-        return method(_twin(self), *args, **kwargs)
+        twin = _twin(self)
+        if isinstance(stream := vars(twin).get("_stream"), Stream):
+            twin._stream = Reading(stream)
+        return method(twin, *args, **kwargs)
 
     return read
 
@@ -59,4 +64,11 @@ def forget_fit(estimator: BaseEstimator) -> None:
     """Remove all fitted attributes."""
     for name in [name for name in vars(estimator) if name.endswith("_")]:
         delattr(estimator, name)
-    vars(estimator).pop("_declared_classes", None)
+    for name in ("_declared_classes", "_stream"):
+        vars(estimator).pop(name, None)
+
+
+def forget_answers(estimator: BaseEstimator) -> None:
+    """Remove the fitted attributes that a stream answers."""
+    for name in ANSWERS:
+        vars(estimator).pop(name, None)

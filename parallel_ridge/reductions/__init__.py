@@ -4,7 +4,7 @@ A backend runs any reduction without knowing which it is: it makes a zero for ea
 blocks to it, finishes it to a value, and adds the values of all workers.
 """
 
-from parallel_ridge.reductions._accumulators import PartialSums
+from parallel_ridge.reductions._accumulators import PartialSums, Spare
 from parallel_ridge.reductions._base import (
     BLOCK_ROWS,
     GroupedReduction,
@@ -42,12 +42,11 @@ from parallel_ridge.reductions._scores import (
     HeldOut,
     SquaredErrorReduction,
 )
+from parallel_ridge.reductions._shift import SAMPLE_ROWS, Earlier, choose_shift
 from parallel_ridge.reductions._statistics import (
     DENSE_FROM,
-    SAMPLE_ROWS,
     StatisticsOptions,
     StatisticsReduction,
-    choose_shift,
     exact_products,
     float32_holds,
     fold_statistics,
@@ -65,6 +64,7 @@ __all__ = [
     "DecisionReduction",
     "Decisions",
     "DualLeaveOneOutDecisions",
+    "Earlier",
     "Formed",
     "GroupValues",
     "GroupedReduction",
@@ -81,6 +81,7 @@ __all__ = [
     "RowProductReduction",
     "RowProducts",
     "RowsReduction",
+    "Spare",
     "SquaredErrorReduction",
     "StatisticsOptions",
     "StatisticsReduction",

@@ -31,6 +31,51 @@ class PartialSums:
     workspace: NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
 
 
+class Spare:
+    """Memory of one fold that the next may use: fresh memory costs more than a fold of few rows.
+
+    Whoever takes memory owns it, and threads never get the same. Copies for other processes have none.
+    """
+
+    def __init__(self) -> None:
+        self._grams: list[NDArray[Any]] = []
+        self._workspaces: list[NDArray[np.uint8]] = []
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Spare, ()
+
+    def take_gram(self, n_features: int, dtype: np.dtype[Any] | type) -> NDArray[Any]:
+        """A square matrix whose upper triangle is zero."""
+        kept = _pop(self._grams)
+        if kept is None or len(kept) != n_features:
+            return zeros((n_features, n_features), dtype)
+        return kept.view(dtype)
+
+    def keep_gram(self, gram: NDArray[Any]) -> None:
+        """Keep a C-contiguous matrix of 8-byte numbers whose upper triangle is zero."""
+        self._grams[:] = [gram]
+
+    def take_workspace(self) -> NDArray[np.uint8]:
+        """Aligned bytes, perhaps none."""
+        kept = _pop(self._workspaces)
+        return np.empty(0, np.uint8) if kept is None else kept
+
+    def keep_workspace(self, workspace: NDArray[np.uint8]) -> None:
+        """Keep aligned bytes."""
+        self._workspaces[:] = [workspace]
+
+    def release(self) -> None:
+        """Free all memory."""
+        self._grams.clear()
+        self._workspaces.clear()
+
+
+def _pop(held: list[NDArray[Any]]) -> NDArray[Any] | None:
+    with suppress(IndexError):
+        return held.pop()
+    return None
+
+
 def sum_lanes(lanes: NDArray[Any]) -> NDArray[Any]:
     """Sum over the first axis, pairwise; in place."""
     total: NDArray[Any] = pairwise_sum(list(lanes), lambda a, b: np.add(a, b, out=a))

@@ -21,6 +21,7 @@ from parallel_ridge.numerics import (
 )
 from parallel_ridge.reductions._accumulators import (
     PartialSums,
+    Spare,
     aligned,
     sum_lanes,
     sum_triangles,
@@ -31,6 +32,7 @@ from parallel_ridge.reductions._base import (
     coefficient_dtype,
     raise_not_finite,
 )
+from parallel_ridge.reductions._shift import SAMPLE_ROWS, Earlier, choose_shift
 from parallel_ridge.sources import Block, Labels, Source, Target, shifted
 from parallel_ridge.statistics import SufficientStatistics, fold_rounding
 
@@ -41,7 +43,6 @@ MAX_LANES = 16
 # Most columns of sparse rows, summed over lanes: with many columns, threads divide those of one
 # Gram matrix instead.
 CSR_STRIPED = 768
-SAMPLE_ROWS = 512
 # Multiply-adds a thread must have to be worth waking: about one wake-up time.
 THREAD_PRODUCTS = 2**20
 # Sparse blocks that store at least this fraction of their values go through the dense kernel, one
@@ -58,8 +59,8 @@ class StatisticsOptions:
     shift : array-like of shape (d,), or None
         The shift to use. If None, `choose_shift` takes it from a sample of the rows, or it is zero
         if sums will not be centred.
-    near : ndarray of shape (d,), or None
-        The shift of earlier rows, kept in the columns that it suits.
+    near : Earlier, or None
+        The earlier rows whose shift is kept in the columns that it suits.
     centre : bool
         Whether sums about the means will be needed.
     double : bool
@@ -67,14 +68,17 @@ class StatisticsOptions:
     weighted : bool
         Whether the rows will be folded with weights, although the source's weights are all one.
     feature_names : ndarray of str, or None
+    spare : Spare, or None
+        Memory to use.
     """
 
     shift: ArrayLike | None = None
-    near: NDArray[np.float64] | None = None
+    near: Earlier | None = None
     centre: bool = True
     double: bool = False
     weighted: bool = False
     feature_names: NDArray[Any] | None = None
+    spare: Spare | None = None
 
 
 class StatisticsReduction:
@@ -98,6 +102,10 @@ class StatisticsReduction:
     centre : bool, default=True
         Whether sums about the means will be needed.
     feature_names : ndarray of str, or None
+    near : Earlier, default=None
+        The rows that these will be added to.
+    spare : Spare, default=None
+        Memory to use, and to leave the workspace in; fresh memory if None.
     """
 
     shares_blocks = True
@@ -115,12 +123,16 @@ class StatisticsReduction:
         double: bool = False,
         centre: bool = True,
         feature_names: NDArray[Any] | None = None,
+        near: Earlier | None = None,
+        spare: Spare | None = None,
     ) -> None:
         self.target = target
         self.centre = centre
+        self.near = near
+        self.spare = spare
         self._make = partial(
             StatisticsReduction, target, n_features, dtype, sparse=sparse, weighted=weighted,
-            exact=exact, centre=centre, feature_names=feature_names,
+            exact=exact, centre=centre, feature_names=feature_names, near=near,
         )  # fmt: skip
         self.n_features = n_features
         self.sparse = sparse
@@ -163,7 +175,8 @@ class StatisticsReduction:
                 )
         exact = not options.weighted and _exact(source) and not np.any(shift)
         if shift is None and options.centre and not exact and source.n_rows > 0:
-            shift = choose_shift(source.sample(SAMPLE_ROWS), options.near)
+            rows = SAMPLE_ROWS if options.near is None else SAMPLE_ROWS // 4
+            shift = choose_shift(source.sample(rows), options.near, source.weight_sum())
         return cls(
             target,
             source.n_features,
@@ -177,6 +190,8 @@ class StatisticsReduction:
             or not float32_holds(source.weight_range()),
             centre=options.centre,
             feature_names=options.feature_names,
+            near=options.near,
+            spare=options.spare,
         )
 
     def better(self, parts: Sequence[SufficientStatistics]) -> StatisticsReduction | None:
@@ -198,16 +213,19 @@ class StatisticsReduction:
         sums = sum(part.feature_sums for part in parts)
         rounding = sum(part.rounding for part in parts)
         away = sums / weight
-        centred = np.maximum(about - sums * away, 0.0)
-        kept = centred if self.centre else about
+        # Rows that will be added to others need only the digits that the whole keeps.
+        others = 0.0 if self.near is None else self.near.squares
+        with np.errstate(over="ignore"):  # the sum of all rows will be refused
+            centred = np.maximum(about - sums * away, 0.0) + others
+            kept = centred if self.centre else about + others
         products = str(self.work_dtype)
         bad = rounding > WORTH_A_PASS[products] * kept
-        far = bad & (about > FAR * centred)
+        far = bad & (about / FAR > centred)
         # Losses from underflow do not shrink with the sum.
         tiny = bad & ~far & (products == "float32")
         if not (far.any() or tiny.any()):
             return None
-        move = far | (about > 2.0 * np.maximum(centred, CONSTANT * rounding))
+        move = far | (about / 2.0 > np.maximum(centred, CONSTANT * rounding))
         shift = np.where(move & far.any(), shift + away, shift)
         return self._make(shift=shift, double=bool(tiny.any()) or products == "float64")
 
@@ -217,12 +235,14 @@ class StatisticsReduction:
         k = len(self.target.classes)
         # Exact sums are the same for any number of lanes.
         n_lanes = min(self.n_lanes, n_threads) if self.exact else self.n_lanes
+        spare = self.spare or Spare()
         return PartialSums(
-            grams=[zeros((d, d), totals)],
+            grams=[spare.take_gram(d, totals)],
             class_sums=np.zeros((n_lanes, self.n_sums, d), totals),
             class_counts=np.zeros(k, np.int64),
             class_weights=np.zeros(k),
             n_threads=n_threads,
+            workspace=spare.take_workspace(),
         )
 
     def add(self, total: PartialSums, block: Block) -> None:
@@ -285,6 +305,8 @@ class StatisticsReduction:
 
     def finish(self, total: PartialSums) -> SufficientStatistics:
         """Statistics of the rows added so far; lanes are combined in a fixed tree."""
+        if self.spare is not None:
+            self.spare.keep_workspace(total.workspace)
         total.workspace = np.empty(0, np.uint8)
         gram, class_sums = sum_triangles(total.grams), sum_lanes(total.class_sums)
         if not self.exact and not np.isfinite(gram.diagonal()).all():
@@ -395,43 +417,6 @@ def _exact(source: Source) -> bool:
         return False
     largest = source.magnitude()  # a pass over the rows
     return largest <= EXACT_LIMIT and source.n_rows * largest**2 < 2**62
-
-
-def choose_shift(sample: Any, near: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
-    """Shift for rows like these: a column's mean if it exceeds the standard deviation, else 0.
-
-    A mean of at most one standard deviation costs centred sums at most one bit, and the kernels
-    skip zeros that stay zeros. The mean is taken about the first row, so a constant column is
-    shifted to exact zeros.
-
-    Parameters
-    ----------
-    sample : {ndarray, CSR matrix} of shape (m, d)
-        The mean of a sparse column can exceed its standard deviation only if more than half of its
-        values are stored, so shifting it fills in few.
-    near : ndarray of shape (d,), default=None
-        Another shift, kept in the columns whose mean lies within a standard deviation of it.
-    """
-    if not isinstance(sample, np.ndarray):
-        shift = np.zeros(sample.shape[1])
-        stored = np.bincount(sample.indices, minlength=sample.shape[1])
-        full = np.flatnonzero(2 * stored > sample.shape[0])
-        if near is not None:
-            full = np.union1d(full, np.flatnonzero(near))
-        some = sample[:, full].toarray() if len(full) else np.empty((1, 0))
-        shift[full] = choose_shift(some, None if near is None else near[full])
-        return shift
-    away = sample.astype(np.float64, order="C")  # the same bits for any memory layout
-    first = away[0].copy()
-    with np.errstate(all="ignore"):  # the pass over the rows reports non-finite ones
-        away -= first
-        mean = away.mean(axis=0)
-        variance = np.einsum("ij,ij->j", away, away) / len(away) - mean**2
-        mean += first
-        shift = np.where(mean**2 > variance, mean, 0.0)
-        if near is not None:
-            shift = np.where((mean - near) ** 2 <= variance, near, shift)
-    return np.where(np.isfinite(shift), shift, 0.0)
 
 
 def float32_holds(weight_range: tuple[float, float]) -> bool:

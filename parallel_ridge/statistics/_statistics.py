@@ -21,6 +21,7 @@ from parallel_ridge.statistics._packing import (
     shortened,
     unpack_triangle,
 )
+from parallel_ridge.statistics._shift import common_shift
 
 # Fields that copies share, because nothing modifies them.
 SHARED = (
@@ -249,6 +250,8 @@ class SufficientStatistics:
             If a class with rows is left out, or if the classes are not distinct and ascending.
         """
         classes = np.asarray(classes)
+        if np.array_equal(classes, self.classes):
+            return self
         if classes.ndim != 1 or not (len(classes) < 2 or (classes[:-1] < classes[1:]).all()):
             raise ValueError(f"classes must be distinct and ascending; got {classes.tolist()}.")
         if classes.dtype.kind == "f" and np.isnan(classes).any():
@@ -259,8 +262,6 @@ class SufficientStatistics:
             raise ValueError(
                 f"The statistics hold rows of classes {lost.tolist()}, not in {classes.tolist()}."
             )
-        if np.array_equal(classes, self.classes):
-            return self
         positions, known = among(classes, self.classes)
         position = positions[known]
 
@@ -338,12 +339,14 @@ class SufficientStatistics:
         )
 
     def _union(self, other: SufficientStatistics, verb: str) -> NDArray[Any]:
+        mine, theirs = self.classes, other.classes
+        if mine.dtype == theirs.dtype and np.array_equal(mine, theirs):
+            return mine
         try:
-            return union_of_labels(self.classes, other.classes)
+            return union_of_labels(mine, theirs)
         except ValueError as error:
             raise ValueError(
-                f"Cannot {verb} statistics with labels {self.classes.tolist()} and "
-                f"{other.classes.tolist()}: {error}"
+                f"Cannot {verb} statistics with labels {mine.tolist()} and {theirs.tolist()}: {error}"
             ) from error
 
     def _without_residue(self) -> SufficientStatistics:
@@ -392,6 +395,13 @@ class SufficientStatistics:
             )
 
     def _combine(self, other: SufficientStatistics, sign: int) -> SufficientStatistics:
+        joined, gram = self.beside(other, sign)
+        return replace(joined, gram=joined.gram + gram if sign > 0 else joined.gram - gram)
+
+    def beside(
+        self, other: SufficientStatistics, sign: int = 1
+    ) -> tuple[SufficientStatistics, NDArray[Any]]:
+        """The sum or difference but for its Gram matrix: with that of these statistics, and the other."""
         verb = "merge" if sign > 0 else "subtract"
         self._check_combines(other, verb)
         classes = self._union(other, verb)
@@ -401,10 +411,9 @@ class SufficientStatistics:
                 f"Cannot merge statistics of {a.n_samples} and {b.n_samples} rows: more than 2^63 cannot "
                 "be counted."
             )
-        shift = _common_shift(a, b, sign)
+        shift = common_shift(a, b, sign)
         a, b = (s if np.array_equal(s.shift, shift) else s.reshift(shift) for s in (a, b))
-        overflows = sign > 0 and a.exact and b.exact and a.largest() + b.largest() >= 2**62
-        if overflows:
+        if sign > 0 and a.exact and b.exact and a.largest() + b.largest() >= 2**62:
             a, b = a.to_float(), b.to_float()
         combine = np.add if sign > 0 else np.subtract
         rounding = np.hypot(a.rounding, b.rounding)
@@ -412,12 +421,11 @@ class SufficientStatistics:
             mine, theirs = a.gram.diagonal(), b.gram.diagonal()
             both = (mine != 0) & (theirs != 0)
             rounding = np.hypot(rounding, np.where(both, EPSILON * (mine + theirs), 0.0))
-        return replace(
+        joined = replace(
             a,
             n_samples=a.n_samples + sign * b.n_samples,
             weight_sum=a.weight_sum + sign * b.weight_sum,
             feature_sums=combine(a.feature_sums, b.feature_sums),
-            gram=combine(a.gram, b.gram),
             class_counts=combine(a.class_counts, b.class_counts),
             class_weights=combine(a.class_weights, b.class_weights),
             class_sums=combine(a.class_sums, b.class_sums),
@@ -425,6 +433,7 @@ class SufficientStatistics:
             dtype=np.promote_types(a.dtype, b.dtype),
             feature_names=b.feature_names if a.feature_names is None else a.feature_names,
         )
+        return joined, b.gram
 
     def largest(self) -> int:
         """Bound on exact sums; 0 for float64 sums."""
@@ -469,26 +478,3 @@ class SufficientStatistics:
         version, attributes = _archive.load(file)
         statistics = SufficientStatistics(**attributes)
         return statistics._without_residue() if version == 1 else statistics
-
-
-def _common_shift(
-    a: SufficientStatistics, b: SufficientStatistics, sign: int
-) -> NDArray[np.float64]:
-    """The shift about which two sets of statistics combine.
-
-    Columns with the same shift keep it, so merging about a shift agreed on before remains a plain
-    sum. Other columns get the mean of the result: centring then cancels nothing, however far the
-    rows have drifted. Exact statistics keep integer shifts.
-    """
-    if a.n_samples == 0 or b.n_samples == 0:
-        return (b if a.n_samples == 0 else a).shift
-    same = a.shift == b.shift
-    if same.all():
-        return a.shift
-    weight = a.weight_sum + sign * b.weight_sum
-    if not weight > 0.0:
-        return a.shift
-    mean = (a.weight_sum * a.means + sign * b.weight_sum * b.means) / weight
-    if a.exact and b.exact:
-        mean = np.rint(mean)
-    return np.where(same | ~np.isfinite(mean), a.shift, mean)

@@ -79,12 +79,12 @@ def assert_same_model(model, reference, X, tolerance=1e-8, case=""):
 
 
 def state(estimator):
-    """Everything that an estimator holds, as a deep copy."""
-    return copy.deepcopy(vars(estimator))
+    """Everything that an estimator holds, as a deep copy; what a stream has yet to solve, solved."""
+    return copy.deepcopy(estimator.__getstate__())
 
 
 def assert_same_state(estimator, before):
-    now = vars(estimator)
+    now = estimator.__getstate__()
     assert now.keys() == before.keys()
     for name, value in before.items():
         same = now[name] == value

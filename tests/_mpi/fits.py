@@ -145,6 +145,27 @@ def parts_of_a_fit(comm, folder):
 
 
 @check
+def streams_that_one_rank_alone_solves(comm, folder):
+    from parallel_ridge import ParallelRidgeClassifier
+
+    X, y = make_data()
+    alone, shared = ParallelRidgeClassifier(), ParallelRidgeClassifier(backend="mpi")
+    for first in range(0, 240, 60):
+        batch = slice(first, first + 60)
+        alone.partial_fit(X[batch], y[batch])
+        s = part(comm, 60, "uneven")
+        shared.partial_fit(X[batch][s], y[batch][s])
+        # Whoever asks solves, while the others go on to the next batch.
+        if comm.rank == first // 60 % comm.size:
+            assert hasattr(shared, "coef_") and shared.solver_ == "cholesky"
+            assert_close(shared.coef_, alone.coef_)
+            assert (shared.predict(X) == alone.predict(X)).all()
+    s = part(comm, 240, "first empty")
+    assert abs(shared.score(X[s], y[s]) - alone.score(X, y)) < 1e-15
+    assert_same_bits(comm, shared.coef_, shared.intercept_)
+
+
+@check
 def statistics_of_rows(comm, folder):
     from parallel_ridge import ParallelRidgeClassifier, sufficient_statistics
 
