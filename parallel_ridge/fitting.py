@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -114,6 +115,8 @@ def solve(job: Job, alpha: float, solver: str) -> tuple[Solution, str]:
         )
     if entry.needs != "statistics":
         job.statistics = None  # a search's statistics, which this solver does not need
+    if entry.needs != "passes":
+        check_memory_for(job.source, "statistics" if entry.needs == "statistics" else "rows")
     try:
         return entry.solve(job, alpha), solver
     except IllConditioned as error:
@@ -132,6 +135,38 @@ def solve(job: Job, alpha: float, solver: str) -> tuple[Solution, str]:
         IllConditionedWarning,
     )
     return solution, "svd"
+
+
+def check_memory_for(source: Source, of: str) -> None:
+    """Raise if this machine has too little memory for the matrix of a system.
+
+    Parameters
+    ----------
+    of : {"statistics", "rows"}
+        The d x d system of statistics, or the n x n system of rows.
+
+    Raises
+    ------
+    MemoryError
+        With both sizes, and the solver that needs neither matrix.
+    """
+    n, d = source.n_rows, source.n_features
+    order = d if of == "statistics" else n
+    if 8 * order**2 > machine_memory():
+        d_size, n_size = (8 * size**2 / 2**30 for size in (d, n))
+        raise MemoryError(
+            f"The {order} x {order} system does not fit into this machine's memory of "
+            f"{machine_memory() / 2**30:.0f} GiB: the system of {d} features takes {d_size:.1f} GiB, "
+            f"that of {n} rows (solver='dual') {n_size:.1f} GiB. solver='cg' needs neither."
+        )
+
+
+def machine_memory() -> float:
+    """Bytes of memory of this machine; infinite where the system does not say."""
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, OSError, ValueError):
+        return float("inf")
 
 
 def suitable_solver(job: Job) -> str:

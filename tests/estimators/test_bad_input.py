@@ -231,3 +231,14 @@ def test_a_warning_made_an_error_leaves_the_model_as_it_was():
     with pytest.raises(IllConditionedWarning):  # the tests' filter makes it an error
         model.fit(np.column_stack([X, X]), y)
     assert_same_state(model, before)
+
+
+@pytest.mark.parametrize("solver", ["cholesky", "eigen", "dual"])
+def test_systems_beyond_the_memory_are_refused_with_their_sizes(solver):
+    n = 400_000
+    X, y = sp.eye_array(n, n + 1000, format="csr"), np.arange(n) % 3
+    model = ParallelRidgeClassifier(solver=solver)
+    message = r"features takes \d+.* GiB, that of 400000 rows .* GiB\. solver='cg' needs neither"
+    with pytest.raises(MemoryError, match=message):
+        model.fit(X, y)
+    assert not hasattr(model, "coef_")
