@@ -1,5 +1,5 @@
 from libc.stddef cimport ptrdiff_t, size_t
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t
 
 cdef extern from "fold.h" nogil:
     enum fold_kind:
@@ -21,10 +21,16 @@ cdef extern from "fold.h" nogil:
 
     ctypedef void fold_function(const fold_rows *, const fold_totals *, void *, int) noexcept
 
+    enum narrow_kind:
+        NARROW_F32, NARROW_F64, NARROW_I32, NARROW_I64
+
+    ctypedef int narrow_function(const void *, ptrdiff_t, ptrdiff_t, ptrdiff_t, uint8_t *, int32_t *, int) noexcept
+
     struct fold_level:
         const char *name
         fold_function **fold
         int *piece_rows
+        narrow_function **narrow
 
     int LONGER(ptrdiff_t)
     const int MAX_LANES

@@ -22,6 +22,9 @@ def fold_dense(
     workspace: NDArray[np.uint8],
     n_threads: int,
 ) -> None: ...
+def narrow(
+    X: NDArray[Any], out: NDArray[np.uint8], least: int, most: int, n_threads: int
+) -> tuple[int, int] | None: ...
 def fold_csr(
     indptr: NDArray[Any],
     indices: NDArray[Any],

@@ -26,6 +26,12 @@ ctypedef fused value:
     float
     double
 
+ctypedef fused wide:
+    float
+    double
+    int32_t
+    int64_t
+
 
 def levels():
     """Names of the CPU levels that this processor supports, best first."""
@@ -215,6 +221,35 @@ def fold_dense(
     rows.label_ptr = NULL if label_ptr is None else &label_ptr[0]
     with nogil:
         level.fold[<int> kind](&rows, &totals, <void *> &workspace[0], n_threads)
+
+
+def narrow(const wide[:, :] X, uint8_t[:, ::1] out, int32_t least, int32_t most, int n_threads):
+    """Write the last byte of each value to `out`, if all are integers from `least` to `most`.
+
+    Rows of X must have unit column stride. Returns the smallest and the largest value, or zero where
+    that lies outside of them; None if X holds anything else: `out` is then meaningless.
+    """
+    cdef const fold_level *level = _level()
+    cdef narrow_kind kind
+    cdef int32_t *bounds = [least, most]
+    cdef bint narrow
+    if out.shape[0] != X.shape[0] or out.shape[1] != X.shape[1]:
+        raise ValueError(f"out is not {X.shape[0]} x {X.shape[1]}.")
+    if n_threads < 1:
+        raise ValueError(f"n_threads must be positive; got {n_threads}.")
+    if X.shape[0] == 0 or X.shape[1] == 0:
+        return 0, 0  # &X[0, 0] would not exist
+    if X.strides[1] != sizeof(wide) or X.strides[0] % <Py_ssize_t> sizeof(wide):
+        raise ValueError("Rows must have unit column stride and a row stride of whole elements.")
+    kind = (
+        NARROW_F32 if wide is float else NARROW_F64 if wide is double else NARROW_I32 if wide is int32_t else NARROW_I64
+    )
+    with nogil:
+        narrow = level.narrow[<int> kind](
+            <const void *> &X[0, 0], X.strides[0] // <Py_ssize_t> sizeof(wide), X.shape[0], X.shape[1], &out[0, 0],
+            bounds, n_threads,
+        )
+    return (bounds[0], bounds[1]) if narrow else None
 
 
 def fold_csr(

@@ -53,11 +53,21 @@ struct fold_totals {
 
 typedef void fold_function(const struct fold_rows *, const struct fold_totals *, void *workspace, int n_threads);
 
+/* Types of rows that may hold nothing but small integers. */
+enum narrow_kind { NARROW_F32, NARROW_F64, NARROW_I32, NARROW_I64, NARROW_KINDS };
+
+/* Narrow rows of at least one value to bytes, the last one of each value, if all values are integers
+ * in a range around zero: return 1, and replace it by that of the values and zero.  Otherwise return 0,
+ * soon after the first value that is not. */
+typedef int narrow_function(const void *rows, ptrdiff_t stride, ptrdiff_t n_rows, ptrdiff_t n_columns, uint8_t *bytes,
+                            int32_t range[2], int n_threads);
+
 struct fold_level {
     const char *name;
     fold_function *fold[FOLD_KINDS];
     int piece_rows[FOLD_KINDS];      /* rows packed at a time, before the factor LONGER */
     size_t stripe_bytes[FOLD_KINDS]; /* bytes of one packed stripe of a piece */
+    narrow_function *narrow[NARROW_KINDS];
 };
 
 /* Bytes of workspace; 64-byte aligned. */

@@ -1,4 +1,4 @@
-/* Every kind of fold at one CPU level.  The build compiles this file once per level, with that
+/* Every kind of fold, and the narrowing of rows, at one CPU level.  The build compiles this file once per level, with that
  * level's instruction set enabled and LEVEL set to its name; nothing else in the package is
  * compiled with those flags. */
 #include <math.h>
@@ -161,6 +161,28 @@ static inline void interleave_bytes(const void *rows, char *panel, char *quads, 
 #endif
 #include "fold_kind.h"
 
+#define NAME f32
+#define IN float
+#define WORD uint32_t
+#define MAGIC 0x1.8p23f
+#include "narrow_kind.h"
+
+#define NAME f64
+#define IN double
+#define WORD uint64_t
+#define MAGIC 0x1.8p52
+#include "narrow_kind.h"
+
+#define NAME i32
+#define IN int32_t
+#define WORD uint32_t
+#include "narrow_kind.h"
+
+#define NAME i64
+#define IN int64_t
+#define WORD uint64_t
+#include "narrow_kind.h"
+
 #define JOIN_(a, b, c) a##b##c
 #define JOIN(a, b, c) JOIN_(a, b, c)
 #define STRING_(a) #a
@@ -173,4 +195,11 @@ static inline void interleave_bytes(const void *rows, char *panel, char *quads, 
     }
 
 const struct fold_level JOIN(fold_level_, LEVEL, ) = {
-    .name = STRING(LEVEL), .fold = EACH(fold), .piece_rows = EACH(piece_rows), .stripe_bytes = EACH(stripe_bytes)};
+    .name = STRING(LEVEL),
+    .fold = EACH(fold),
+    .piece_rows = EACH(piece_rows),
+    .stripe_bytes = EACH(stripe_bytes),
+    .narrow = {[NARROW_F32] = JOIN(narrow, _f32_, LEVEL),
+               [NARROW_F64] = JOIN(narrow, _f64_, LEVEL),
+               [NARROW_I32] = JOIN(narrow, _i32_, LEVEL),
+               [NARROW_I64] = JOIN(narrow, _i64_, LEVEL)}};
