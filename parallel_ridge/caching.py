@@ -100,6 +100,7 @@ def content_key(reduction: StatisticsReduction | GroupedReduction, source: Sourc
     options = (
         version("parallel-ridge"),
         one.exact,
+        one.integers is not None,
         one.work_dtype.str,
         one.dtype.str,
     )

@@ -210,7 +210,7 @@ def _by_statistics(job: Job, alpha: float, solver: str, double: bool = False) ->
     if statistics is None or double:
         statistics = job.form_statistics(reduction, job.source)
     job.statistics = statistics if job.keep else None
-    means = statistics.means
+    means, exact = statistics.means, statistics.exact
     try:
         start = time.perf_counter()
         solve = partial(
@@ -220,7 +220,7 @@ def _by_statistics(job: Job, alpha: float, solver: str, double: bool = False) ->
         job.say(f"solved {job.source.n_features} equations", start)
         return solution if factor is None else _refine(job, factor, solution)
     except IllConditioned:
-        if reduction.work_dtype != np.float32:
+        if exact or reduction.work_dtype != np.float32:
             raise
     del statistics
     # float64 products of float32 rows are exact.

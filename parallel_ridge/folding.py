@@ -51,7 +51,8 @@ def sufficient_statistics(
     Parameters
     ----------
     X : {array-like, sparse matrix} of shape (n, d), or rows of another kind that a backend reads
-        Rows; integers and booleans are used as they are. ``n`` may be 0.
+        Rows; integers and booleans are used as they are, and summed exactly, also where floats hold
+        them (if no row has a weight). ``n`` may be 0.
     y : array-like of shape (n,), or indicator matrix of shape (n, k)
         Labels. Omitted where an RDD holds both.
     sample_weight : array-like of shape (n,), default=None

@@ -71,7 +71,9 @@ FLOAT32_WEIGHTS = (2.0**-64, 2.0**64)
 """Smallest and largest weight with which products of float32 rows are formed in float32."""
 EXACT_LIMIT = 2**21
 """Largest absolute value of integers whose products the kernels sum exactly: sums of 2^11 products,
-more than a chunk has rows, do not exceed 2^53."""
+more than a chunk has rows, do not exceed 2^53. Integers that fit in a byte take less time."""
+LARGEST_SUM = 2**62
+"""Sums of integers that could reach this continue in float64, long before they could exceed int64."""
 CLOSE_TO_ONE = 1e-2
 """Leave-one-out values are recomputed in float64 where one minus the leverage is below this:
 float32 has too few digits left there."""

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from parallel_ridge.backends import Backend, OpenMPBackend, Request, current_call
 from parallel_ridge.exceptions import BackendUnavailable
 from parallel_ridge.mpi._shards import as_shard
-from parallel_ridge.numerics import pairwise_sum
+from parallel_ridge.numerics import LARGEST_SUM, pairwise_sum
 from parallel_ridge.reductions import Reduction, Value, in_floats, largest, pack, unpack
 from parallel_ridge.sources import Source, Target
 from parallel_ridge.threads import default_threads
@@ -32,8 +32,6 @@ T = TypeVar("T")
 V = TypeVar("V", bound=Value)
 # Most numbers per MPI call: some libraries do not support counts beyond 2^31.
 PIECE = 2**27
-# Exact sums of this size or more continue as float64, before they could exceed int64.
-LARGEST_SUM = 2**62
 # Variables in which launchers tell each process how many they started.
 LAUNCHERS = {
     "PMI_SIZE": "MPICH's, Intel MPI's or Slurm's PMI launcher",
@@ -106,7 +104,7 @@ class MPIBackend(Backend):
         comm = self.communicator()
         value: Any = None
 
-        def here() -> list[int]:
+        def here() -> list[float]:
             nonlocal value
             start = time.perf_counter()
             value = self._threads().reduce(reduction, source)
@@ -117,7 +115,8 @@ class MPIBackend(Backend):
         if comm.size == 1:
             return value
         start = time.perf_counter()
-        value = in_floats(value, [sum(some) >= LARGEST_SUM for some in zip(*bounds, strict=True)])
+        floats = [sum(some) >= LARGEST_SUM for some in zip(*bounds, strict=True)]
+        value = in_floats(reduction, value, floats)
         arrays = pack(value)
         if arrays is None:
             value = pairwise_sum(self.share("values", lambda: value))

@@ -120,10 +120,6 @@ class ShardSource:
         )
         return counts
 
-    def magnitude(self) -> int:
-        """Largest absolute value of integer rows."""
-        return max(self.gather(self.local.magnitude))
-
     def stored(self) -> int:
         """Number of values in the rows; for sparse rows, of stored values."""
         return sum(self.gather(self.local.stored))

@@ -22,6 +22,7 @@ from parallel_ridge.reductions._base import (
 )
 from parallel_ridge.reductions._columns import ColumnForm, Columns, Formed
 from parallel_ridge.reductions._decisions import Decisions, PathDecisions
+from parallel_ridge.reductions._integers import exact_dtype, promises_integers
 from parallel_ridge.reductions._leave_one_out import (
     DualLeaveOneOutDecisions,
     LeaveOneOutDecisions,
@@ -47,7 +48,6 @@ from parallel_ridge.reductions._statistics import (
     DENSE_FROM,
     StatisticsOptions,
     StatisticsReduction,
-    exact_products,
     float32_holds,
     fold_statistics,
 )
@@ -91,12 +91,13 @@ __all__ = [
     "coefficient_dtype",
     "column_source",
     "complete",
-    "exact_products",
+    "exact_dtype",
     "float32_holds",
     "fold_statistics",
     "in_floats",
     "largest",
     "pack",
+    "promises_integers",
     "raise_not_finite",
     "unpack",
 ]

@@ -19,7 +19,19 @@ LARGE_PAGE = 2**21  # bytes
 
 @dataclass
 class PartialSums:
-    """Accumulator of `StatisticsReduction`: a few independent totals, divided among threads."""
+    """Accumulator of `StatisticsReduction`: a few independent totals, divided among threads.
+
+    Attributes
+    ----------
+    grams : list of ndarray of shape (d, d)
+        One per lane, appended when a block needs it.
+    exact : PartialSums, or None
+        Exact sums of the blocks that hold integers only, if they are summed apart.
+    bound : int
+        The largest that elements of exact sums of these can be.
+    rows : ndarray of uint8
+        Memory for a block of such rows.
+    """
 
     grams: list[NDArray[Any]]
     class_sums: NDArray[Any]
@@ -29,6 +41,9 @@ class PartialSums:
     n_samples: int = 0
     weight_sum: float = 0.0
     workspace: NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
+    exact: PartialSums | None = None
+    bound: int = 0
+    rows: NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
 
 
 class Spare:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, Self, TypeVar
@@ -163,18 +164,27 @@ def complete(reduction: Reduction[Any, Any], value: Any) -> Any:
     )
 
 
-def largest(value: Any) -> list[int]:
-    """Bound on the exact sums in a value, or in each value of a group; 0 if there are none."""
+def largest(value: Any) -> list[float]:
+    """Bound on the sums in exact statistics, or in each of a group; infinite if they are not exact.
+
+    0 for other values.
+    """
     if isinstance(value, GroupValues):
         return [bound for one in value for bound in largest(one)]
-    return [value.largest() if isinstance(value, SufficientStatistics) else 0]
+    if not isinstance(value, SufficientStatistics):
+        return [0]
+    return [value.largest() if value.exact else math.inf]
 
 
-def in_floats(value: Any, which: Sequence[bool]) -> Any:
-    """A value, or each value of a group, with exact sums as float64 if ``which`` says so."""
+def in_floats(reduction: Any, value: Any, which: Sequence[bool]) -> Any:
+    """A value, or each value of a group, as float64 sums about one shift if ``which`` says so.
+
+    Only statistics may be asked for that; they are consumed.
+    """
     if isinstance(value, GroupValues):
-        return GroupValues(in_floats(one, [too]) for one, too in zip(value, which, strict=True))
-    return value.to_float() if which[0] else value
+        groups = zip(reduction.reductions, value, which, strict=True)
+        return GroupValues(in_floats(one, part, [too]) for one, part, too in groups)
+    return reduction.to_float(value) if which[0] else value
 
 
 def coefficient_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:

@@ -13,7 +13,8 @@ from parallel_ridge.numerics import FEW_ROWS
 from parallel_ridge.reductions._accumulators import PartialSums
 from parallel_ridge.reductions._base import check_range
 from parallel_ridge.reductions._columns import ColumnForm, transposed
-from parallel_ridge.reductions._statistics import StatisticsReduction, exact_products
+from parallel_ridge.reductions._integers import exact_dtype
+from parallel_ridge.reductions._statistics import StatisticsReduction
 from parallel_ridge.sources import ArraySource, Block, Labels, Target, canonical
 
 
@@ -68,8 +69,7 @@ class RowProductReduction:
         d, n = columns.n_rows, columns.n_features
         self.how = how
         # Raw columns of small integers have exact sums.
-        plain = not (columns.sparse or how.standardize)
-        self.exact = exact_products(columns.dtype, plain, columns.magnitude)
+        self.exact = exact_dtype(columns.dtype) and not (columns.sparse or how.standardize)
         dtype = columns.dtype
         if not self.exact and dtype != np.float32:
             dtype = np.dtype(np.float64)

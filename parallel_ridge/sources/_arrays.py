@@ -108,13 +108,6 @@ class ArraySource:
         """Number of rows in each class."""
         return np.bincount(self.row_labels().codes, minlength=n_classes)
 
-    def magnitude(self) -> int:
-        """Largest absolute value of integer rows."""
-        largest = 0
-        for block in self.blocks(2048):
-            largest = max(largest, int(block.X.max()), -int(block.X.min()))
-        return largest
-
     def stored(self) -> int:
         """Number of values in the rows; for sparse rows, of stored values."""
         if not self.sparse:

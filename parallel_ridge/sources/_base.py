@@ -109,9 +109,6 @@ class Source(Protocol):
     def class_counts(self, n_classes: int) -> NDArray[np.int64]:
         """Number of rows in each class."""
 
-    def magnitude(self) -> int:
-        """Largest absolute value of integer rows."""
-
     def stored(self) -> int:
         """Number of values in the rows; for sparse rows, of those that are stored."""
 

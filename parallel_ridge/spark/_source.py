@@ -134,10 +134,6 @@ class SparkSource:
         counts[self._found] = self.survey.class_counts[self._selected].sum(axis=0)
         return counts
 
-    def magnitude(self) -> int:
-        """Largest absolute value of integer rows."""
-        return self.survey.magnitude
-
     def stored(self) -> int:
         """Number of values in the rows, zeros included."""
         return self.n_rows * self.n_features
@@ -206,7 +202,8 @@ class SparkSource:
     def _matches(self, reduction: StatisticsReduction) -> bool:
         """Whether the survey's statistics were formed as a reduction forms them."""
         assert self.options is not None
-        if self.dtype == np.float32:
+        found = self.survey.statistics
+        if self.dtype == np.float32 and not all(s is not None and s.exact for s in found):
             return self.options.double == (reduction.work_dtype == np.float64)
         return True
 

@@ -17,8 +17,9 @@ from parallel_ridge.reductions import (
     StatisticsOptions,
     StatisticsReduction,
     choose_shift,
-    exact_products,
+    exact_dtype,
     float32_holds,
+    promises_integers,
 )
 from parallel_ridge.sources import (
     Block,
@@ -32,8 +33,8 @@ from parallel_ridge.sources import (
 from parallel_ridge.spark._readers import FoundLabels, cut
 from parallel_ridge.statistics import SufficientStatistics
 
-# For this many rows, sums of squares of integers up to `EXACT_LIMIT` stay far from the end of int64.
-EXACT_ROWS = 2**18
+# For this many rows, sums of squares of 16-bit integers stay far from the end of int64.
+EXACT_ROWS = 2**29
 # Sample rows per worker; together they suffice for a shift.
 WORKER_SAMPLE_ROWS = 64
 
@@ -42,7 +43,7 @@ class StatisticsBuilder:
     """Builds statistics of rows with `FoundLabels`, block by block.
 
     The first block decides the reduction: its features, its dtype, and a shift from a sample of it. A
-    block that does not fit (new class, sparse, large integers) starts a new reduction; the two statistics
+    block that does not fit (new class, sparse, another dtype) starts a new reduction; the two statistics
     are added. If all blocks are alike, that never happens.
     """
 
@@ -55,7 +56,7 @@ class StatisticsBuilder:
 
     def add(self, block: Block) -> None:
         """Add a block of rows, in pieces that suit the kernels."""
-        target, exact = _found(block), _exact(block)
+        target, exact = _found(block), _plain(block) and exact_dtype(block.X.dtype)
         if self._open is None or not _suits(*self._open, block, target, exact):
             self.close()
             self._open = self._begin(block, target, exact)
@@ -82,16 +83,23 @@ class StatisticsBuilder:
         X, sparse = block.X, not isinstance(block.X, np.ndarray)
         if self.value is not None:
             target = merged(Target(self.value.classes, self.value.multilabel), target)
-        if not exact and self.shift is None and self.options.centre:
-            self.shift = choose_shift(_sample(X, SAMPLE_ROWS), self.options.near)
+        integers = False
+        if not exact:
+            sample = _sample(X, SAMPLE_ROWS)
+            integers = _plain(block) and promises_integers(sample)
+            if self.shift is None and self.options.centre:
+                self.shift = choose_shift(sample, self.options.near)
+                if integers and self.options.near is None:
+                    self.shift = np.rint(self.shift)
         shift = None if exact else self.shift
         reduction = StatisticsReduction(
             target,
             X.shape[1],
             X.dtype,
             sparse=sparse,
-            weighted=not exact,
+            weighted=not (exact or integers),
             exact=exact,
+            integers=integers,
             shift=np.zeros(X.shape[1]) if shift is None else shift,
             double=self.options.double or _wide(block),
             centre=self.options.centre,
@@ -120,11 +128,9 @@ def _suits(
     )
 
 
-def _exact(block: Block) -> bool:
-    """Whether sums over a block are exact integers."""
-    X = block.X
-    plain = block.weights is None and isinstance(X, np.ndarray)
-    return exact_products(X.dtype, plain, lambda: max(int(X.max()), -int(X.min())))
+def _plain(block: Block) -> bool:
+    """Whether a block is dense and has no weights."""
+    return block.weights is None and isinstance(block.X, np.ndarray)
 
 
 def _found(block: Block) -> Target:
@@ -177,8 +183,6 @@ class Survey:
         Whether any rows are sparse, or weighted.
     weight_range : tuple of float
         The smallest positive weight and the largest; ones if there are none.
-    magnitude : int
-        Largest absolute value of integer rows.
     sample : list of ndarray
         Some dense rows.
     statistics : list of SufficientStatistics, or of None
@@ -197,7 +201,6 @@ class Survey:
     sparse: bool
     weighted: bool
     weight_range: tuple[float, float]
-    magnitude: int
     sample: list[NDArray[Any]]
     statistics: list[SufficientStatistics | None]
 
@@ -228,7 +231,6 @@ class Survey:
                 min(self.weight_range[0], other.weight_range[0]),
                 max(self.weight_range[1], other.weight_range[1]),
             ),
-            magnitude=max(self.magnitude, other.magnitude),
             sample=_thinned(self.sample + other.sample),
             statistics=[
                 mine if theirs is None else theirs if mine is None else mine + theirs
@@ -296,8 +298,6 @@ class SurveyReduction:
         facts.n_features, facts.dtype = X.shape[1], X.dtype
         facts.sparse, facts.weighted = not isinstance(X, np.ndarray), block.weights is not None
         facts.weight_range = weight_range(weights)
-        if X.dtype.kind in "bui" and X.dtype.itemsize > 2:
-            facts.magnitude = max(int(X.max()), -int(X.min()))
         if not facts.sparse and not total.facts.sample:
             facts.sample = [_sample(X, WORKER_SAMPLE_ROWS)]
         total.facts = total.facts + facts
@@ -318,7 +318,7 @@ class SurveyReduction:
         by_class = np.zeros((G, k), np.int64)
         return Survey(
             integers, integers.copy(), floats, by_class, by_class.copy(), np.zeros((G, k)),
-            target, 0, None, False, False, (1.0, 1.0), 0, [], [None] * G,
+            target, 0, None, False, False, (1.0, 1.0), [], [None] * G,
         )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import blas
 
 from parallel_ridge.kernels import _triangle
-from parallel_ridge.numerics import EPSILON, pairwise_sum
+from parallel_ridge.numerics import EPSILON, LARGEST_SUM, pairwise_sum
 from parallel_ridge.sources import among, union_of_labels
 from parallel_ridge.statistics import _archive
 from parallel_ridge.statistics._packing import (
@@ -34,8 +34,9 @@ class SufficientStatistics:
     """All that ridge classification needs to know about a set of weighted, labelled rows.
 
     The statistics of disjoint sets of rows add: ``a + b`` merges, ``a - b`` forgets, and the
-    statistics of no rows are zero. Sums of integer rows without weights are int64, so every way to
-    split or order the rows gives the same bits; int64 sums that could overflow become float64.
+    statistics of no rows are zero. Sums of integers without weights are int64, also of small ones in
+    rows of floats, so every way to split or order the rows gives the same bits; int64 sums that could
+    overflow become float64.
 
     :func:`parallel_ridge.sufficient_statistics` makes them from rows.
 
@@ -413,7 +414,8 @@ class SufficientStatistics:
             )
         shift = common_shift(a, b, sign)
         a, b = (s if np.array_equal(s.shift, shift) else s.reshift(shift) for s in (a, b))
-        if sign > 0 and a.exact and b.exact and a.largest() + b.largest() >= 2**62:
+        overflows = sign > 0 and a.exact and b.exact and a.largest() + b.largest() >= LARGEST_SUM
+        if overflows:
             a, b = a.to_float(), b.to_float()
         combine = np.add if sign > 0 else np.subtract
         rounding = np.hypot(a.rounding, b.rounding)
@@ -441,14 +443,18 @@ class SufficientStatistics:
         diagonal = self.gram.diagonal()
         return int(diagonal.max()) if self.exact and len(diagonal) else 0
 
-    def to_float(self) -> SufficientStatistics:
-        """The same statistics with sums in float64; other fields are shared."""
+    def to_float(self, *, overwrite: bool = False) -> SufficientStatistics:
+        """The same statistics with sums in float64; other fields are shared.
+
+        The Gram matrix is not copied if ``overwrite`` is set; these statistics are then consumed.
+        """
+        rounding = EPSILON * self.gram.diagonal() if self.exact else self.rounding
         return replace(
             self,
             feature_sums=self.feature_sums.astype(np.float64),
-            gram=self.gram.astype(np.float64),
+            gram=as_float(self.gram, overwrite),
             class_sums=self.class_sums.astype(np.float64),
-            rounding=EPSILON * self.gram.diagonal() if self.exact else self.rounding,
+            rounding=rounding,
         )
 
     def save(self, file: str | os.PathLike[str] | IO[bytes]) -> None:

@@ -66,6 +66,28 @@ def wide_integers_agree_on_exactness(comm, folder):
 
 
 @check
+def integers_in_floats(comm, folder):
+    X, y = make_data(1300, 5, "uint8")
+    options = {"store_statistics": True, "alpha": 10.0}
+    for dtype in ("float64", "float32", "int64"):
+        for cut in CUTS:
+            wide = X.astype(dtype)
+            shared, alone = fits(comm, options, wide, y, cut=cut, tolerance=0.0)
+            assert shared.statistics_ == alone.statistics_ and shared.statistics_.exact
+            if dtype == "int64":
+                wide[1001, 2] = 2**30
+            else:
+                wide[1001, 2] += 0.5  # only one rank has it, and the sample has not
+            tolerance = 1e-5 if dtype == "float32" else 1e-12
+            shared, alone = fits(comm, options, wide, y, cut=cut, tolerance=tolerance)
+            assert not shared.statistics_.exact and not alone.statistics_.exact
+    wide = X.astype("float64")
+    searches(comm, wide, y, cv=3)
+    wide[1001, 2] += 0.5
+    searches(comm, wide, y, cv=3)
+
+
+@check
 def solvers(comm, folder):
     X, y = make_data()
     for solver, tolerance in {"eigen": 1e-11, "svd": 1e-11, "dual": 1e-9, "cg": 1e-7}.items():

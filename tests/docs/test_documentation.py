@@ -162,7 +162,10 @@ def rows_of(kind, n=900, d=6, seed=0):
     rng = np.random.default_rng(seed)
     X = rng.integers(0, 100, size=(n, d))
     y = np.array(["a", "b", "c"])[(X @ rng.normal(size=(d, 3)) + rng.normal(size=(n, 3))).argmax(1)]
-    X = X.astype(np.uint8) if kind == "bytes" else X + rng.normal(size=(n, d))
+    if kind in ("bytes", "integers"):
+        X = X.astype(np.uint8 if kind == "bytes" else np.float64)
+    else:
+        X = X + rng.normal(size=(n, d))
     X = X.astype(np.float32) if kind == "float32" else X
     if kind == "csr":
         X = sp.csr_matrix(X * (X > 60))
@@ -192,7 +195,7 @@ def test_the_backend_of_the_page_is_one(backend):
 
 @pytest.mark.parametrize("lazy", [False, True])
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("kind", ["bytes", "float32", "float64", "csr"])
+@pytest.mark.parametrize("kind", ["bytes", "integers", "float32", "float64", "csr"])
 def test_dask_folds_to_the_statistics_of_threads(backend, kind, weighted, lazy, monkeypatch):
     small_blocks(monkeypatch)
     X, y, weights = rows_of(kind)
@@ -202,8 +205,9 @@ def test_dask_folds_to_the_statistics_of_threads(backend, kind, weighted, lazy, 
     expected = sufficient_statistics(X, y, sample_weight=weights)
     rows = in_dask(X) if lazy else X
     found = sufficient_statistics(rows, y, sample_weight=weights, backend=backend)
-    if kind == "bytes" and not weighted:
+    if kind in ("bytes", "integers") and not weighted:
         assert found == expected
+        assert found.exact
     tolerance = 1e-5 if kind == "float32" else 1e-12
     upper = np.triu_indices(X.shape[1])
     for name in ("gram", "feature_sums", "class_sums", "class_counts", "class_weights"):

@@ -113,6 +113,24 @@ def test_statistics_of_a_data_frame(spark, digits):
     assert (statistics - expected).n_samples == 0
 
 
+@pytest.mark.parametrize("dtype", ["int32", "float64"])
+def test_integers_in_wide_columns_have_the_bits_of_bytes(spark, digits, dtype):
+    X, y, _ = digits
+    kind = {"int32": KINDS[3], "float64": KINDS[2]}[dtype]
+    expected = sufficient_statistics(X, y)
+    rows = frame(spark, kind, X.astype(dtype), y)
+    for n_partitions in (1, 5):
+        assert sufficient_statistics(rows.repartition(n_partitions), "label") == expected
+    wide = X.astype(dtype)
+    wide[1234] *= 2**20 if dtype == "int32" else 0.3  # one partition has it
+    found = sufficient_statistics(frame(spark, kind, wide, y), "label").reshift(np.zeros(64))
+    assert not found.exact
+    squares = wide.astype(float).T @ wide
+    np.testing.assert_allclose(
+        np.triu(found.gram), np.triu(squares), rtol=1e-12, atol=1e-12 * squares.max()
+    )
+
+
 def test_statistics_take_one_pass(spark, digits):
     X, y, _ = digits
     tracker = spark.sparkContext.accumulator(0)
