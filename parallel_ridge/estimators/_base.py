@@ -161,7 +161,7 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         with public_call(f"{type(self).__name__}.score"):
             backend = answering_backend(self.backend, self.n_jobs, X)
-            score = backend.score(self, X, plain(y), sample_weight)
+            score = backend.score(self, X, y, sample_weight)
         if np.isnan(score):
             raise ValueError("There are no rows with a positive weight to score: 0 sample(s).")
         return score
@@ -192,6 +192,7 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         """Weight of this process's rows with a right prediction, and of all of its rows."""
         if is_empty(X) and is_empty(y):  # other processes may have rows
             return 0.0, 0.0
+        y = plain(y)
         if sp.issparse(y):
             check_sparse(y, "y")
         weights = check_weights(sample_weight, _num_samples(y))

@@ -29,7 +29,7 @@ from parallel_ridge.model_selection import (
 from parallel_ridge.numerics import LARGEST_SYSTEM
 from parallel_ridge.progress import progress
 from parallel_ridge.reductions import StatisticsReduction, coefficient_dtype
-from parallel_ridge.sources import Source, Target, plain
+from parallel_ridge.sources import Source, Target
 from parallel_ridge.threads import blas_threads
 
 
@@ -227,7 +227,6 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
         backend = get_backend(self.backend, self.n_jobs, X)
         alphas = backend.gather(self._check_alphas)[0]
         forget_fit(self)
-        y = plain(y)
         # Leverages close to 1 show what float32 products have lost.
         double = self.cv is None
         source, target = self._read_to_fit(

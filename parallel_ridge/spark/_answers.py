@@ -14,6 +14,7 @@ from parallel_ridge.sources import Target
 from parallel_ridge.spark._arrow import read_features
 from parallel_ridge.spark._columns import (
     check_columns,
+    check_roles,
     column,
     feature_columns,
     is_rdd,
@@ -74,8 +75,8 @@ def score(backend: SparkBackend, model: Any, X: Any, y: Any, sample_weight: Any)
     if is_rdd(X):
         rows, reader = X, read_rdd()
     else:
+        check_roles(X.schema, y, sample_weight=sample_weight)
         rows, reader = read_frame(X, _columns(model, X.schema, backend), y, sample_weight)
-        check_columns(X.schema, [name for name in (y, sample_weight) if name is not None])
     reader = replace(reader, target=target, unknown=k)
     coefs = np.atleast_2d(model.coef_)[None]
     intercepts = np.broadcast_to(np.atleast_1d(model.intercept_), coefs.shape[1])[None]

@@ -16,7 +16,7 @@ from parallel_ridge.reductions import Reduction, RowsReduction, Value
 from parallel_ridge.sources import Source, Target, as_labels, places
 from parallel_ridge.spark._answers import answer, score
 from parallel_ridge.spark._columns import (
-    check_columns,
+    check_roles,
     column,
     feature_columns,
     is_number,
@@ -247,19 +247,13 @@ class SparkBackend(Backend):
 
     def _read_frame(self, request: Request) -> tuple[Any, BatchReader]:
         X, y, sample_weight = request.X, request.y, request.sample_weight
-        roles = {"y": y, "sample_weight": sample_weight}
-        if isinstance(request.cv, str):
-            roles["cv"] = request.cv
-        if request.groups is not None:
-            roles["groups"] = request.groups
-        for role, name in roles.items():
-            if not isinstance(name, str) and (name is not None or role == "y"):
-                raise ValueError(
-                    f"{role} of a DataFrame is the name of a column; got {type(name).__name__} "
-                    f"{name!r}."
-                )
-        names = [name for name in roles.values() if name is not None]
-        check_columns(X.schema, names)
+        names = check_roles(
+            X.schema,
+            y,
+            sample_weight=sample_weight,
+            cv=request.cv if isinstance(request.cv, str) else None,
+            groups=request.groups,
+        )
         features = feature_columns(X.schema, self.features, names)
         if request.cv is None:
             return read_frame(X, features, y, sample_weight)

@@ -84,6 +84,31 @@ def feature_columns(schema: Any, features: Any, others: Sequence[str | None]) ->
     return numbers
 
 
+def check_roles(schema: Any, y: Any, **others: Any) -> list[str]:
+    """Names of the columns with roles in a DataFrame.
+
+    Parameters
+    ----------
+    schema : pyspark.sql.types.StructType
+    y : str
+    **others : str or None
+        Further roles; None if no column has it.
+
+    Raises
+    ------
+    ValueError
+        If one is no name (a `Column`, an array), or if there is no such column.
+    """
+    roles = {"y": y, **{role: name for role, name in others.items() if name is not None}}
+    for role, name in roles.items():
+        if not isinstance(name, str):
+            raise ValueError(
+                f"{role} of a DataFrame is the name of a column; got {type(name).__name__} {name!r}."
+            )
+    check_columns(schema, list(roles.values()))
+    return list(roles.values())
+
+
 def check_columns(schema: Any, names: Sequence[str]) -> None:
     """Raise unless a DataFrame has these columns."""
     known = [field.name for field in schema.fields]

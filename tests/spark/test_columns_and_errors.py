@@ -118,6 +118,29 @@ def test_names_and_labels_are_checked(spark, digits, tmp_path):
         ParallelRidgeClassifier(backend=spark_backend(spark, depth=0)).fit(rows, "label")
 
 
+def test_columns_are_named_and_not_passed(spark, digits):
+    from pyspark.sql import functions as F
+
+    X, y, w = digits
+    rows = frame(spark, KINDS[0], X[:50], y[:50], w[:50])
+    for model in (ParallelRidgeClassifier(), ParallelRidgeClassifierCV(ALPHAS, cv=3)):
+        fitted = ParallelRidgeClassifier().fit(X[:50], y[:50])
+        for call in (model.fit, fitted.score):
+            for y_, weight, role in (
+                (F.col("label"), None, "y"),
+                (rows["label"], None, "y"),
+                ("label", F.col("w"), "sample_weight"),
+            ):
+                with pytest.raises(
+                    ValueError, match=f"^{role} of a DataFrame is the name of a column; got Column"
+                ):
+                    call(rows, y_, sample_weight=weight)
+    with pytest.raises(ValueError, match="There is no column 'target'; the columns are"):
+        fitted.score(rows, "target")
+    with pytest.raises(ValueError, match="y of a DataFrame is the name of a column; got NoneType"):
+        fitted.score(rows, None)
+
+
 def test_skewed_and_empty_partitions(spark, digits):
     X, y, _ = digits
     from pyspark.sql import functions as F
