@@ -24,12 +24,11 @@ class AccuracyReduction:
     """Reduce rows to the number of correct predictions for each penalty.
 
     The value has shape (p + 1,): the number or weight of the rows predicted correctly for each
-    penalty, followed by that of all rows.
+    penalty, followed by that of all rows. Of a multilabel row, all labels must be right.
 
     Parameters
     ----------
     decisions : Decisions
-        Decision values for single-label targets.
     weighted : bool
         Whether to count by the rows' weights.
     """
@@ -47,7 +46,7 @@ class AccuracyReduction:
 
     def add(self, total: NDArray[Any], block: Block) -> None:
         """Count a block of rows."""
-        right = self.decisions.classes(block) == block.labels.codes[:, None]
+        right = self._right(block)
         if self.weighted and block.weights is not None:
             total[:-1] += block.weights @ right
             total[-1] += block.weights.sum()
@@ -58,6 +57,13 @@ class AccuracyReduction:
     def finish(self, total: NDArray[Any]) -> NDArray[Any]:
         """The counts."""
         return total
+
+    def _right(self, block: Block) -> NDArray[np.bool_]:
+        """Which rows each penalty predicts correctly, shape (m, p)."""
+        if block.labels.indptr is None:
+            return np.asarray(self.decisions.classes(block) == block.labels.codes[:, None])
+        has = block.labels.indicator(self.decisions.shape[1]) > 0
+        return np.asarray(((self.decisions(block) > 0) == has[:, None]).all(axis=2))
 
 
 @dataclass

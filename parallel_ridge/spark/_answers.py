@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from parallel_ridge.reductions import AccuracyReduction, DecisionReduction, HeldOut, PathDecisions
+from parallel_ridge.reductions import AccuracyReduction, PathDecisions
 from parallel_ridge.sources import Target
 from parallel_ridge.spark._arrow import read_features
 from parallel_ridge.spark._columns import (
@@ -67,9 +67,8 @@ def answer(backend: SparkBackend, model: Any, X: Any, method: str, name: str) ->
 
 
 def score(backend: SparkBackend, model: Any, X: Any, y: Any, sample_weight: Any) -> float:
-    """Accuracy of the predictions for a DataFrame's or an RDD's rows, in one pass."""
+    """Accuracy of the predictions for a DataFrame's or an RDD's rows, in one pass; NaN without weight."""
     target = Target(model.classes_, model._multilabel)
-    k = len(target.classes)
     rows: Any
     reader: Reader
     if is_rdd(X):
@@ -77,19 +76,13 @@ def score(backend: SparkBackend, model: Any, X: Any, y: Any, sample_weight: Any)
     else:
         check_roles(X.schema, y, sample_weight=sample_weight)
         rows, reader = read_frame(X, _columns(model, X.schema, backend), y, sample_weight)
-    reader = replace(reader, target=target, unknown=k)
+    reader = replace(reader, target=target, unknown=len(target.classes))
     coefs = np.atleast_2d(model.coef_)[None]
     intercepts = np.broadcast_to(np.atleast_1d(model.intercept_), coefs.shape[1])[None]
     decisions = PathDecisions(coefs, np.array(intercepts))
-    if target.multilabel:
-        held = HeldOut.join(backend.reduce_rows(DecisionReduction(decisions), rows, reader))
-        right = ((held.values[:, 0] > 0) == (held.labels.indicator(k) > 0)).all(axis=1)
-        return float(np.average(right, weights=held.weights))
     weighted = sample_weight is not None or is_rdd(X)
     right, total = backend.reduce_rows(AccuracyReduction(decisions, weighted), rows, reader)
-    if not total > 0:
-        raise ValueError("There are no rows with a positive weight to score.")
-    return float(right / total)
+    return float(right / total) if total else float("nan")
 
 
 def _check_single(X: Any, columns: tuple[str, ...]) -> None:

@@ -282,7 +282,7 @@ class SparkBackend(Backend):
         return answer(self, model, X, method, column)
 
     def score(self, model: Any, X: Any, y: Any, sample_weight: Any) -> float:
-        """Accuracy of the predictions, in one pass; raises an error if the rows have no weight."""
+        """Accuracy of the predictions, in one pass; NaN if the rows have no weight."""
         if not is_spark(X):
             return super().score(model, X, y, sample_weight)
         check_session(session_of(X))

@@ -101,6 +101,30 @@ def test_multilabel_columns(spark):
     assert_same_model(model, same, 1e-9)
     assert [row.prediction for row in model.predict(rows).collect()] == same.predict(X).tolist()
     assert model.score(rows, "label") == pytest.approx(same.score(X, Y))
+    weights = np.arange(300) % 3.0
+    parts = [(X[p], Y[p], weights[p]) for p in np.array_split(np.arange(300), 5)]
+    weighted = model.score(spark.sparkContext.parallelize(parts, 2), None)
+    assert weighted == pytest.approx(same.score(X, Y, weights))
+
+
+@pytest.mark.parametrize("multilabel", [False, True])
+def test_rows_without_weight_have_no_score(spark, multilabel):
+    X, y = make_multilabel_classification(60, 5, n_classes=3, random_state=0)
+    y = y if multilabel else y[:, 0]
+    kinds = "features array<double>, label " + ("array<int>" if multilabel else "int")
+    backend = spark_backend(spark, features="features")
+    model = ParallelRidgeClassifier(backend=backend).fit(X, y)
+    items = [(a.tolist(), b.tolist()) for a, b in zip(X, y, strict=True)]
+    rows = spark.createDataFrame(items, kinds).selectExpr("*", "0.0d as none")
+    cases = [
+        (rows, "label", "none"),
+        (rows.where("label is null"), "label", None),  # no rows
+        (spark.sparkContext.parallelize([(X, y, np.zeros(60))]), None, None),
+    ]
+    for given in cases:
+        assert np.isnan(backend.score(model, *given))
+        with pytest.raises(ValueError, match="no rows with a positive weight to score"):
+            model.score(*given)
 
 
 def test_statistics_of_a_data_frame(spark, digits):
