@@ -102,28 +102,35 @@ def get_backend(
         If the backend's library cannot be imported.
     """
     found = _find(backend, n_jobs, rows)
-    name = _reader_of(rows)
-    if name is not None and backend not in ("auto", name) and found.reads != _registry[name].reads:
+    name = _better_reader(backend, found, rows)
+    if name is not None:
+        # The reader raises an error of its own for rows that must be converted first.
+        known = _find(name, n_jobs, rows).can_read(rows)
+        advice = f"choose {name!r} or 'auto'" if known else f"neither does {name!r}"
         raise ValueError(
-            f"X is a {type(rows).__name__} of {_registry[name].reads}, and backend={backend!r} reads "
-            f"arrays: choose {name!r} or 'auto'."
+            f"X is a {type(rows).__name__} of {_registry[name].reads}, and backend={backend!r} does not "
+            f"read it: {advice}."
         )
     return found
 
 
 def answering_backend(backend: str | Backend, n_jobs: int | None, rows: Any) -> Backend:
     """The backend that predicts for rows: the chosen one, or the reader of such rows otherwise."""
-    name = _reader_of(rows)
     found = _find(backend, n_jobs, rows)
-    if name is not None and found.reads != _registry[name].reads:
-        return _find(name, n_jobs, rows)
-    return found
+    name = _better_reader(backend, found, rows)
+    return found if name is None else _find(name, n_jobs, rows)
 
 
 def _reader_of(rows: Any) -> str | None:
     """Name of the backend registered for the package of the rows; imports nothing to find out."""
     packages = {str(base.__module__).partition(".")[0] for base in type(rows).__mro__}
     return next((name for name, entry in _registry.items() if entry.reads in packages), None)
+
+
+def _better_reader(backend: str | Backend, found: Backend, rows: Any) -> str | None:
+    """Name of the backend registered for rows, if another one was chosen that cannot read them."""
+    name = _reader_of(rows)
+    return None if name is None or backend in ("auto", name) or found.can_read(rows) else name
 
 
 def _find(backend: str | Backend, n_jobs: int | None, rows: Any) -> Backend:

@@ -13,7 +13,7 @@ from functools import wraps
 from itertools import chain, islice
 from numbers import Real
 from types import BuiltinFunctionType, FunctionType
-from typing import Any, ClassVar, ParamSpec, Protocol, TypeVar, runtime_checkable
+from typing import Any, ParamSpec, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -129,14 +129,7 @@ class Backend(Protocol):
 
     A backend holds configuration only, so that it can be copied and pickled. It looks up live objects
     (communicators, sessions, thread pools) when a verb is called.
-
-    Attributes
-    ----------
-    reads : str or None
-        Top-level package of the rows that it reads besides arrays.
     """
-
-    reads: ClassVar[str | None] = None
 
     def reduce(self, reduction: Reduction[Any, V], source: Source) -> V:
         """Run `reduction` over every block of `source`.
@@ -164,6 +157,19 @@ class Backend(Protocol):
         Every caller gets the same list. If the function raises in any process, all raise that error.
         """
         return [function()]
+
+    def can_read(self, X: Any) -> bool:
+        """Whether this backend reads X, which another package made, and some backend is registered for.
+
+        Asked when the user chose this backend and not that one. If the answer is False, a fit raises an
+        error, and the other backend predicts. True here: the user knows best.
+
+        Raises
+        ------
+        TypeError
+            If X has to be converted first; the message says how.
+        """
+        return True
 
     def source(self, request: Request) -> tuple[Source, Target]:
         """Turn rows as the user gave them into a source; return it and the classes of all rows."""

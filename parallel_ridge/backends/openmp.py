@@ -49,6 +49,10 @@ class OpenMPBackend(Backend):
             with ThreadPoolExecutor(n_threads) as workers:
                 return list(workers.map(function, items))
 
+    def can_read(self, X: Any) -> bool:
+        """No: it reads arrays only."""
+        return False
+
     def solve_threads(self) -> int:
         """Threads that a solve in this process may use."""
         return self.n_threads()

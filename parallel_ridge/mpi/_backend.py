@@ -147,6 +147,10 @@ class MPIBackend(Backend):
         """Call `function` on every rank; return results in order of rank."""
         return self.share("gather", function)
 
+    def can_read(self, X: Any) -> bool:
+        """No: each rank reads arrays only."""
+        return False
+
     def source(self, request: Request) -> tuple[Source, Target]:
         """The rows of one rank, with the facts of the rows of all ranks."""
         comm = self.communicator()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral
 from operator import add
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -95,8 +95,6 @@ class SparkBackend(Backend):
     processes exclude imported modules from garbage collection (`gc.freeze`), because Spark collects
     after each task.
     """
-
-    reads: ClassVar[str | None] = "pyspark"
 
     session: Any = None
     depth: int = 2
@@ -207,6 +205,10 @@ class SparkBackend(Backend):
             if isinstance(value, Failure):
                 value.throw()
         return values
+
+    def can_read(self, X: Any) -> bool:
+        """Whether X is a DataFrame or an RDD; an error for one of pandas on Spark."""
+        return is_spark(X)
 
     def source(self, request: Request) -> tuple[Source, Target]:
         """A source of arrays, or of a DataFrame or RDD, which one pass surveys.

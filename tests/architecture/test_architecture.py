@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from parallel_ridge import backends, numerics
+from parallel_ridge import numerics
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "parallel_ridge"
@@ -82,12 +82,6 @@ def test_the_core_names_no_engine():
         ]
         expected = 2 if path == registry else 0  # a line for each
         assert len(found) == expected, (path, found)
-
-
-def test_the_registry_says_what_backends_read():
-    for name, entry in backends._registry.items():
-        if name in ("openmp", *ENGINES):
-            assert backends.get_backend(name).reads == entry.reads, name
 
 
 def test_the_backend_of_the_page_imports_documented_names():

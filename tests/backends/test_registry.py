@@ -1,7 +1,9 @@
 """Backends by name."""
 
 import sys
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from _data.estimators import SOLVERS, assert_same_model, assert_same_state, make_data, oracle, state
 
@@ -13,7 +15,7 @@ from parallel_ridge import (
     get_backend,
     register_backend,
 )
-from parallel_ridge.backends import Backend
+from parallel_ridge.backends import Backend, answering_backend
 
 
 class SerialBackend(Backend):
@@ -63,6 +65,63 @@ def test_names_and_objects_resolve_to_backends():
     assert get_backend("auto", n_jobs=3) == OpenMPBackend(3)
     given = OpenMPBackend(1)
     assert get_backend(given, n_jobs=3) is given
+
+
+class Rows(list):
+    """Rows of a package that nobody else reads."""
+
+    __module__ = "package_of_rows.table"
+
+
+class ReadsRows(SerialBackend):
+    def __init__(self, n_jobs=None, bias=0):
+        self.bias = bias
+
+    def source(self, request):
+        return super().source(replace(request, X=np.array(request.X)))
+
+    def predict(self, model, method, X, column):
+        return super().predict(model, method, np.array(X), column)
+
+
+class Another(ReadsRows):
+    """A backend that is not registered."""
+
+
+def test_an_instance_reads_the_rows_that_it_is_given(registry):
+    register_backend("rows", ReadsRows, reads="package_of_rows")
+    X, y = make_data()
+    rows = Rows(X.tolist())
+    for given in (ReadsRows(bias=1), Another(), SerialBackend()):
+        assert get_backend(given, rows=rows) is given
+        assert answering_backend(given, None, rows) is given
+    for given in ("auto", "rows", ReadsRows(), Another()):
+        model = ParallelRidgeClassifier(backend=given).fit(rows, y)
+        assert_same_model(model, oracle(X, y), X)
+        assert model.predict(rows).tolist() == model.predict(X).tolist()
+
+
+@pytest.mark.parametrize("given", ["openmp", OpenMPBackend(1), "mpi"], ids=str)
+def test_rows_that_the_chosen_backend_does_not_read_are_refused_to_fit(registry, given):
+    register_backend("rows", ReadsRows, reads="package_of_rows")
+    X, y = make_data()
+    rows = Rows(X.tolist())
+    message = r"X is a Rows of package_of_rows, .* does not read it: choose 'rows' or 'auto'"
+    with pytest.raises(ValueError, match=message):
+        ParallelRidgeClassifier(backend=given).fit(rows, y)
+    assert type(answering_backend(given, None, rows)) is ReadsRows
+    model = ParallelRidgeClassifier().fit(X, y).set_params(backend=given)
+    assert model.predict(rows).tolist() == ParallelRidgeClassifier().fit(X, y).predict(X).tolist()
+
+
+def test_rows_that_their_own_reader_refuses_are_not_sent_to_it(registry):
+    class Choosy(ReadsRows):
+        def can_read(self, X):
+            return len(X) > 1
+
+    register_backend("rows", Choosy, reads="package_of_rows")
+    with pytest.raises(ValueError, match="does not read it: neither does 'rows'"):
+        get_backend("openmp", rows=Rows([1]))
 
 
 def test_a_backend_that_cannot_be_imported_says_so(registry):

@@ -7,6 +7,7 @@ from _data.spark import KINDS, Kind, assert_same_model, frame, kind_id, spark_ba
 from _oracles import coded, relative_error, ridge
 
 from parallel_ridge import (
+    OpenMPBackend,
     ParallelRidgeClassifier,
     ParallelRidgeClassifierCV,
 )
@@ -221,9 +222,20 @@ def test_frames_of_pandas_on_spark_are_told_what_to_do(spark):
 
     from pyspark.sql import SparkSession  # noqa: F401  # so that PySpark is imported
 
-    model = ParallelRidgeClassifier()
     for call in (
-        lambda: model.fit(DataFrame(), "label"),
+        *(
+            lambda backend=backend: ParallelRidgeClassifier(backend=backend).fit(
+                DataFrame(), "label"
+            )
+            for backend in (
+                "auto",
+                "spark",
+                "openmp",
+                OpenMPBackend(1),
+                "mpi",
+                spark_backend(spark),
+            )
+        ),
         lambda: ParallelRidgeClassifierCV().fit(DataFrame(), "label"),
         lambda: ParallelRidgeClassifier().fit(np.eye(4), [0, 1, 0, 1]).predict(DataFrame()),
         lambda: ParallelRidgeClassifier().fit(np.eye(4), [0, 1, 0, 1]).score(DataFrame(), "label"),
