@@ -205,10 +205,13 @@ def cheapest_solver(n_rows: int, n_features: int, n_values: int, dual: bool) -> 
 def _by_statistics(job: Job, alpha: float, solver: str, double: bool = False) -> Solution:
     """Solve from statistics, formed here unless given; with more passes if necessary."""
     options = replace(job.options, double=True) if double else job.options
-    reduction = StatisticsReduction.of(job.source, job.target, options)
+
+    def reduction() -> StatisticsReduction:
+        return StatisticsReduction.of(job.source, job.target, options)
+
     statistics = job.statistics
     if statistics is None or double:
-        statistics = job.form_statistics(reduction, job.source)
+        statistics = job.form_statistics(reduction(), job.source)
     job.statistics = statistics if job.keep else None
     means, exact = statistics.means, statistics.exact
     try:
@@ -220,7 +223,7 @@ def _by_statistics(job: Job, alpha: float, solver: str, double: bool = False) ->
         job.say(f"solved {job.source.n_features} equations", start)
         return solution if factor is None else _refine(job, factor, solution)
     except IllConditioned:
-        if exact or reduction.work_dtype != np.float32:
+        if exact or reduction().work_dtype != np.float32:
             raise
     del statistics
     # float64 products of float32 rows are exact.

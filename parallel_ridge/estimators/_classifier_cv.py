@@ -361,7 +361,7 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
     def _warn_of_an_end(self, alphas: Sequence[float]) -> None:
         """Warn if the best penalty is the first or the last."""
         ends = {min(alphas): ("smallest", "smaller"), max(alphas): ("largest", "larger")}
-        if len(alphas) > 1 and self.alpha_ in ends:
+        if len(ends) > 1 and self.alpha_ in ends:
             end, further = ends[self.alpha_]
             warn_caller(
                 f"The best alpha, {self.alpha_:g}, is the {end} of those tried: a {further} one "

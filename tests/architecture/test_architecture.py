@@ -129,9 +129,12 @@ def constants():
     for node in body:
         if isinstance(node, ast.Assign) and node.targets[0].id.isupper():
             names.append(node.targets[0].id)
-        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and names:
+            continue
+        if isinstance(node, ast.AnnAssign):
+            continue
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             found |= dict.fromkeys(names, node.value.value)
-            names = []
+        names = []  # only text that follows at once
     return found
 
 
