@@ -75,6 +75,7 @@ class Rows(list):
 
 class ReadsRows(SerialBackend):
     def __init__(self, n_jobs=None, bias=0):
+        super().__init__(n_jobs)
         self.bias = bias
 
     def source(self, request):
