@@ -12,6 +12,8 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from parallel_ridge.backends._base import (
     Backend,
     Request,
@@ -123,6 +125,8 @@ def answering_backend(backend: str | Backend, n_jobs: int | None, rows: Any) -> 
 
 def _reader_of(rows: Any) -> str | None:
     """Name of the backend registered for the package of the rows; imports nothing to find out."""
+    if rows is None or type(rows) is np.ndarray:
+        return None  # the usual rows, which every backend reads
     packages = {str(base.__module__).partition(".")[0] for base in type(rows).__mro__}
     return next((name for name, entry in _registry.items() if entry.reads in packages), None)
 

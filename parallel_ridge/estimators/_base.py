@@ -36,7 +36,12 @@ from parallel_ridge.estimators._checks import (
 )
 from parallel_ridge.estimators._twins import reads_whole
 from parallel_ridge.fitting import Job
-from parallel_ridge.reductions import StatisticsOptions, raise_not_finite
+from parallel_ridge.reductions import (
+    LinearMap,
+    StatisticsOptions,
+    answer_dtype,
+    raise_not_finite,
+)
 from parallel_ridge.solvers import Problem, Solution, solve_path
 from parallel_ridge.sources import (
     Block,
@@ -52,11 +57,12 @@ from parallel_ridge.threads import blas_threads
 
 # Options that may differ between processes: they change no result.
 OWN_OPTIONS = ("backend", "n_jobs", "memory", "verbose")
-# PART_ROWS: rows per task. PREDICT_ROWS and PREDICT_VALUES: rows converted and multiplied at a time, so
-# that the tile stays in L2.
+# Rows that Python converts, multiplies as sparse, or searches for what is not finite, at a time.
 PART_ROWS = 2048
-PREDICT_ROWS = 64
-PREDICT_VALUES = 2**16
+# Predictions: multiplications that one thread does in less time than two need to start, and those
+# between two looks for Ctrl-C.
+ONE_THREAD = 2**20
+ONE_CALL = 2**35
 
 
 class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
@@ -179,14 +185,39 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         return answering_backend(self.backend, self.n_jobs, X).predict(self, method, X, column)
 
     def _decision_function(self, X: Any) -> NDArray[Any]:
-        return self._by_rows(X, lambda values: values)
+        X, linear = self._check_rows(X), self._linear()
+        shape = X.shape[0], len(linear.intercepts)
+        out = np.empty(shape, answer_dtype(X.dtype, self.coef_.dtype))
+
+        def write(part: Any, rows: slice, n_threads: int) -> int:
+            return linear.values(part, out[rows], n_threads)
+
+        self._by_parts(X, write)
+        return out[:, 0] if self.coef_.ndim == 1 else out
 
     def _predict(self, X: Any) -> NDArray[Any]:
+        X, linear = self._check_rows(X), self._linear()
+        # Labels of eight bytes are written at once, others are looked up.
+        at_once = self.classes_.dtype.itemsize == 8 and self.classes_.dtype.kind != "O"
+        table = self.classes_.view(np.int64) if at_once and not self._multilabel else None
+        n_targets = 1 if self._multilabel else len(linear.intercepts)
+        codes = np.empty((X.shape[0], len(linear.intercepts) // n_targets), np.int64)
+
+        def write(part: Any, rows: slice, n_threads: int) -> int:
+            return linear.codes(part, n_targets, codes[rows], table, n_threads)
+
+        self._by_parts(X, write)
         if self._multilabel:
-            return self._by_rows(X, lambda values: (values > 0).astype(int))
-        if self.coef_.ndim == 1:
-            return self.classes_[self._by_rows(X, lambda values: (values > 0).astype(np.intp))]
-        return self.classes_[self._by_rows(X, lambda values: values.argmax(axis=1))]
+            return codes.astype(int, copy=False)
+        answers: NDArray[Any] = codes[:, 0]
+        return answers.view(self.classes_.dtype) if at_once else self.classes_[answers]
+
+    def _linear(self) -> LinearMap:
+        """The fitted decision values."""
+        coefs = np.atleast_2d(self.coef_)
+        intercepts = np.zeros(len(coefs), coefs.dtype)
+        intercepts[:] = self.intercept_
+        return LinearMap(coefs, intercepts)
 
     def _count_right(self, X: Any, y: Any, sample_weight: Any) -> tuple[float, float]:
         """Weight of this process's rows with a right prediction, and of all of its rows."""
@@ -312,45 +343,36 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
             fitted_weights(weights, len(self.classes_), dtype, multilabel, bool(self.fit_intercept))
         )
 
-    def _by_rows(self, X: Any, answer: Callable[[NDArray[Any]], NDArray[Any]]) -> NDArray[Any]:
-        """Apply `answer` to the decision values of each block of rows, in order."""
-        check_is_fitted(self)
-        X = as_rows(X)
-        X = validate_data(self, X, reset=False, accept_sparse="csr", ensure_all_finite=False)
-        coef = np.atleast_2d(self.coef_).T
+    def _check_rows(self, X: Any) -> Any:
+        return validate_data(
+            self, as_rows(X), reset=False, accept_sparse="csr", ensure_all_finite=False
+        )
 
-        def of_part(start: int) -> NDArray[Any]:
-            part = take_rows(X, slice(start, min(start + PART_ROWS, X.shape[0])))
-            dtype = np.result_type(coef, part.dtype)
-            weights = coef.astype(dtype, copy=False)
-            values = np.empty((part.shape[0], coef.shape[1]), dtype)
-            step, buffer = len(values), None
-            if isinstance(part, np.ndarray):
-                few = max(PREDICT_ROWS, 2 * coef.shape[1], PREDICT_VALUES // (part.shape[1] + 1))
-                step = min(step, few)
-                if part.dtype != dtype:
-                    buffer = np.empty((step, part.shape[1]), dtype)
-            for first in range(0, len(values), step):
-                rows = slice(first, min(first + step, len(values)))
-                block = take_rows(part, rows)
-                if buffer is not None:
-                    block = buffer[: len(block)]
-                    np.copyto(block, part[rows])
-                values[rows] = block @ weights
-            values += self.intercept_
-            if not np.isfinite(
-                values
-            ).all():  # a non-finite input row makes its decision values non-finite
-                raise_not_finite(
-                    Block(
-                        slice(start, start + len(values)), part, Labels(np.empty(0, np.int32)), None
-                    )
-                )
-            return answer(values[:, 0] if self.coef_.ndim == 1 else values)
+    def _by_parts(self, X: Any, write: Callable[[Any, slice, int], int]) -> None:
+        """Call ``write(part, rows, n_threads)`` on all rows; raise if some are not finite."""
+        n = X.shape[0]
+        n_threads, work = 1, X.shape[1] * (self.coef_.size // X.shape[1] + 8)
+        if n * work > ONE_THREAD:
+            # Each process answers for its own rows, so there is nothing to share.
+            n_threads = get_backend(self.backend, self.n_jobs).solve_threads()
 
-        # Each process answers for its own rows, so there is nothing to share.
-        threads = OpenMPBackend(get_backend(self.backend, self.n_jobs).solve_threads())
-        return np.concatenate(threads.map(of_part, range(0, X.shape[0], PART_ROWS)))
+        def part(start: int, step: int = PART_ROWS, n_threads: int = 1) -> None:
+            rows = slice(start, min(start + step, n))
+            bad = start + write(take_rows(X, rows), rows, n_threads)
+            if bad < rows.stop:
+                first = bad // PART_ROWS * PART_ROWS
+                some = slice(first, min(first + PART_ROWS, n))
+                labels = Labels(np.empty(0, np.int32))
+                raise_not_finite(Block(some, take_rows(X, some), labels, None))
+
+        if LinearMap.reads(X):
+            step = max(1, ONE_CALL // work // PART_ROWS) * PART_ROWS
+            for start in range(0, n, step):
+                part(start, step, n_threads)
+        elif n <= PART_ROWS:
+            part(0)
+        else:
+            OpenMPBackend(n_threads).map(part, range(0, n, PART_ROWS))
 
     def _say(self, what: str, start: float) -> None:
         if self.verbose:
@@ -361,7 +383,7 @@ def fitted_weights(
     weights: Solution, n_classes: int, dtype: np.dtype[Any], multilabel: bool, fit_intercept: bool
 ) -> dict[str, Any]:
     """Fitted attributes of a solution, by name."""
-    coef = weights.coef.astype(dtype)
+    coef = weights.coef.astype(dtype, order="C")  # as predictions read them
     return {
         "coef_": coef[0] if n_classes == 2 and not multilabel else coef,
         "intercept_": weights.intercept.astype(dtype) if fit_intercept else 0.0,

@@ -1,6 +1,31 @@
 from libc.stddef cimport ptrdiff_t, size_t
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
+cdef extern from "decide.h" nogil:
+    enum decide_rows:
+        DECIDE_F32, DECIDE_F64, DECIDE_U8, DECIDE_I8, DECIDE_U16, DECIDE_I16, DECIDE_U32, DECIDE_I32, DECIDE_U64, DECIDE_I64
+
+    struct decide_job:
+        const void *rows
+        decide_rows type
+        ptrdiff_t row_stride, column_stride, n_rows, n_columns
+        const void *coefs
+        const void *intercepts
+        bint multiplied
+        ptrdiff_t n_values, n_targets
+        void *values
+        int64_t *codes
+        double *errors
+        const int64_t *table
+        const double *scales
+        const double *weights
+        const int32_t *labels
+        const int64_t *label_ptr
+        ptrdiff_t first_target
+        const double *offsets
+
+    ctypedef ptrdiff_t decide_function(const decide_job *, int) noexcept
+
 cdef extern from "fold.h" nogil:
     enum fold_kind:
         FOLD_F32, FOLD_F64, FOLD_F64_INT, FOLD_U8, FOLD_I8
@@ -31,6 +56,7 @@ cdef extern from "fold.h" nogil:
         fold_function **fold
         int *piece_rows
         narrow_function **narrow
+        decide_function **decide
 
     int LONGER(ptrdiff_t)
     const int MAX_LANES
@@ -47,3 +73,5 @@ cdef extern from "fold.h" nogil:
                          const int32_t *, const int64_t *, const fold_totals *, int) noexcept
     void fold_csr_64_f64(const int64_t *, const int64_t *, const double *, ptrdiff_t, ptrdiff_t, const double *,
                          const int32_t *, const int64_t *, const fold_totals *, int) noexcept
+
+cdef const fold_level *_level() except NULL

@@ -14,6 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "decide.h"
+
 #define STRIPE 96    /* a multiple of every panel width below and of QUAD */
 #define QUAD 4       /* columns that one micro-tile multiplies with a whole panel */
 #define MAX_LANES 16
@@ -68,6 +70,7 @@ struct fold_level {
     int piece_rows[FOLD_KINDS];      /* rows packed at a time, before the factor LONGER */
     size_t stripe_bytes[FOLD_KINDS]; /* bytes of one packed stripe of a piece */
     narrow_function *narrow[NARROW_KINDS];
+    decide_function *const *decide;  /* decisions in float, and in double */
 };
 
 /* Bytes of workspace; 64-byte aligned. */

@@ -194,6 +194,8 @@ static inline void interleave_bytes(const void *rows, char *panel, char *quads, 
         [FOLD_I8] = JOIN(name, _i8_, LEVEL)                                                                            \
     }
 
+extern decide_function *const JOIN(decide_level_, LEVEL, )[2];
+
 const struct fold_level JOIN(fold_level_, LEVEL, ) = {
     .name = STRING(LEVEL),
     .fold = EACH(fold),
@@ -202,4 +204,5 @@ const struct fold_level JOIN(fold_level_, LEVEL, ) = {
     .narrow = {[NARROW_F32] = JOIN(narrow, _f32_, LEVEL),
                [NARROW_F64] = JOIN(narrow, _f64_, LEVEL),
                [NARROW_I32] = JOIN(narrow, _i32_, LEVEL),
-               [NARROW_I64] = JOIN(narrow, _i64_, LEVEL)}};
+               [NARROW_I64] = JOIN(narrow, _i64_, LEVEL)},
+    .decide = JOIN(decide_level_, LEVEL, )};

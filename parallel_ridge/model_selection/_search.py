@@ -61,6 +61,7 @@ class Path:
     Attributes
     ----------
     coefs : ndarray of shape (p, t, d)
+        Of the dtype of decision values; of float64 for scores of squared errors.
     intercepts : ndarray of shape (p, t)
     absent : ndarray of int
         Classes without a training row.
@@ -72,8 +73,8 @@ class Path:
         ill-conditioned, because large coefficients would cancel.
     """
 
-    coefs: NDArray[np.float64]
-    intercepts: NDArray[np.float64]
+    coefs: NDArray[Any]
+    intercepts: NDArray[Any]
     absent: NDArray[np.intp]
     scored: Source
     seconds: float
@@ -138,15 +139,21 @@ class PenaltySearch:
             paths, total = self._paths(splits, balance)
 
         def decisions_of(path: Path, some: Sequence[int]) -> Decisions:
-            coefs, intercepts = path.coefs[some].copy(), path.intercepts[some].copy()
-            if self.target.multilabel or not len(path.absent):
+            coefs, intercepts = path.coefs, path.intercepts
+            lacking = len(path.absent) and not self.target.multilabel
+            if lacking or len(some) < len(coefs):
+                coefs, intercepts = coefs[some], intercepts[some]
+            if not lacking:
                 pass
             elif intercepts.shape[1] > 1:
                 intercepts[:, path.absent] = ABSENT_MARGIN
                 coefs[:, path.absent] = 0.0
             else:  # one class is left, and every row gets it
                 intercepts[:], coefs[:] = 1.0 - 2.0 * path.absent, 0.0
-            return PathDecisions(coefs.astype(self.dtype), intercepts.astype(self.dtype))
+            dtype = coefficient_dtype(path.scored.dtype)  # products of float32 rows are float64
+            return PathDecisions(
+                coefs.astype(dtype, copy=False), intercepts.astype(dtype, copy=False)
+            )
 
         def fold(some: Sequence[int], make: Make) -> list[Any]:
             # Interpolating many penalties takes about 20 ms per path.
@@ -227,7 +234,8 @@ class PenaltySearch:
                 for i in self.progress(range(len(splits)), "training sets")
             ]
         shared = (time.perf_counter() - start) / len(splits)
-        solve = partial(_solve_path, problem=self.problem, alphas=self.alphas)
+        dtype = np.dtype(np.float64) if self.scoring.kind == "errors" else self.dtype
+        solve = partial(_solve_path, problem=self.problem, alphas=self.alphas, dtype=dtype)
 
         paths = []
         for i, (path, seconds, counts) in enumerate(self.backend.map(solve, items)):
@@ -238,15 +246,11 @@ class PenaltySearch:
                 solutions = fold_path(
                     self.backend, training, self.target, self.problem, self.alphas
                 )
-                path = [solution for solution, _ in solutions]
+                path = _stacked([solution for solution, _ in solutions], dtype)
             elif self.scoring.kind == "errors":
                 test = self._test_statistics(splits, i, parts)
-            coefs = np.array([solution.coef for solution in path])
-            intercepts = np.array([solution.intercept for solution in path])
             paths.append(
-                self._path(
-                    first + i, counts, coefs, intercepts, self.scored, seconds + shared, test
-                )
+                self._path(first + i, counts, *path, self.scored, seconds + shared, test)
             )
         return paths, total
 
@@ -451,18 +455,28 @@ def _errors_of_path(errors: ErrorScores, path: Path) -> NDArray[np.float64]:
     return errors.of_statistics(path.test, path.coefs, path.intercepts)
 
 
+def _stacked(path: Sequence[Solution], dtype: np.dtype[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Coefficients, shape (p, t, d), and intercepts, shape (p, t)."""
+    coefs = np.array([solution.coef for solution in path], dtype)
+    return coefs, np.array([solution.intercept for solution in path], dtype)
+
+
 def _solve_path(
-    parts: Sequence[SufficientStatistics], problem: Problem, alphas: Sequence[float]
-) -> tuple[list[Solution] | str, float, NDArray[np.int64]]:
+    parts: Sequence[SufficientStatistics],
+    problem: Problem,
+    alphas: Sequence[float],
+    dtype: np.dtype[Any],
+) -> tuple[tuple[NDArray[Any], NDArray[Any]] | str, float, NDArray[np.int64]]:
     """Solve for a training set: the solutions or what is wrong, the seconds, and the class counts."""
     start = time.perf_counter()
     statistics = SufficientStatistics.sum(parts)
     counts = statistics.class_counts
     system = NormalEquations(statistics, problem, overwrite=len(parts) > 1)
     del statistics
-    found: list[Solution] | str
+    found: tuple[NDArray[Any], NDArray[Any]] | str
     try:
-        found, _ = solve_penalties(system, alphas, limit=system.search_limit)
+        path, _ = solve_penalties(system, alphas, limit=system.search_limit)
+        found = _stacked(path, dtype)
     except IllConditioned as error:
         found = str(error)
     return found, time.perf_counter() - start, counts

@@ -28,6 +28,7 @@ from parallel_ridge.reductions._leave_one_out import (
     LeaveOneOutDecisions,
     Leverages,
 )
+from parallel_ridge.reductions._linear import LinearMap, answer_dtype
 from parallel_ridge.reductions._products import Moments, MomentsReduction, NormalProductReduction
 from parallel_ridge.reductions._row_products import (
     RowProductReduction,
@@ -71,6 +72,7 @@ __all__ = [
     "HeldOut",
     "LeaveOneOutDecisions",
     "Leverages",
+    "LinearMap",
     "Moments",
     "MomentsReduction",
     "NormalProductReduction",
@@ -86,6 +88,7 @@ __all__ = [
     "StatisticsOptions",
     "StatisticsReduction",
     "Value",
+    "answer_dtype",
     "check_range",
     "choose_shift",
     "coefficient_dtype",

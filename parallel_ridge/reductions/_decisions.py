@@ -10,8 +10,13 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from parallel_ridge.reductions._base import raise_not_finite
+from parallel_ridge.reductions._linear import LinearMap
 from parallel_ridge.sources import Block
 
+# Rows per block: coefficients are packed anew for each, at about one per cent of its cost.
+DECISION_ROWS = 1024
+# Most decision values of a block that are formed at a time, so that they stay in a thread's cache.
+DECISION_VALUES = 2**18
 # From this many penalties on, evaluate a basis of them and interpolate the rest.
 MANY_PENALTIES = 32
 
@@ -31,15 +36,44 @@ class Decisions(ABC):
     def __call__(self, block: Block) -> NDArray[Any]:
         """Values of shape (m, *shape)."""
 
-    def classes(self, block: Block) -> NDArray[np.intp]:
+    @property
+    def block_rows(self) -> int:
+        """Block size that keeps what `classes` forms in a cache."""
+        return value_rows(self.shape)
+
+    def classes(self, block: Block) -> NDArray[np.int64]:
         """Codes of the predicted classes, shape (m, penalties)."""
-        return _classes(self(block))
+        p, t = self.shape
+        codes = np.empty((block.X.shape[0], p), np.int64)
+        LinearMap(None, np.zeros(p * t)).codes(self(block).reshape(-1, p * t), t, codes)
+        return codes
+
+    def add_errors(self, block: Block, first_target: int, out: NDArray[np.float64]) -> None:
+        """Add squared errors to sums, shape (p, t + 1).
+
+        Parameters
+        ----------
+        first_target : int
+            The class that is the first target.
+        out : ndarray of shape (p, t + 1)
+            Sums over rows of ``w e^2`` for each target, followed by the sum of squares of ``w e^2``
+            averaged over the targets.
+        """
+        p, t = self.shape
+        labels = block.labels
+        LinearMap(None, np.zeros(p * t)).add_errors(
+            self(block).reshape(-1, p * t),
+            out,
+            weights=block.weights,
+            labels=labels.codes,
+            label_ptr=labels.indptr,
+            first_target=first_target,
+        )
 
 
-def _classes(values: NDArray[Any]) -> NDArray[np.intp]:
-    if values.shape[2] == 1:
-        return (values[:, :, 0] > 0).astype(np.intp)
-    return np.asarray(values.argmax(axis=2))
+def value_rows(shape: tuple[int, int]) -> int:
+    """Block size that keeps all of a block's decision values in a cache."""
+    return max(64, min(DECISION_ROWS, DECISION_VALUES // max(1, shape[0] * shape[1])))
 
 
 class PathDecisions(Decisions):
@@ -64,21 +98,55 @@ class PathDecisions(Decisions):
             few, combination = _interpolation(coefs.reshape(p, t * d))
             if len(few) * (d + p) < p * d:
                 self.combination, coefs = combination.astype(coefs.dtype), coefs[few]
-        self.weights = np.ascontiguousarray(coefs.reshape(-1, d).T)
-        self.intercepts = intercepts
+        self.linear = LinearMap(
+            np.ascontiguousarray(coefs.reshape(-1, d)), np.ascontiguousarray(intercepts.ravel())
+        )
+        if self.combination is not None:
+            self.few = LinearMap(self.linear.coefs, np.zeros(len(coefs) * t, coefs.dtype))
+            self.linear = LinearMap(None, self.linear.intercepts)
+
+    @property
+    def block_rows(self) -> int:
+        """Block size: no values are formed, unless they are interpolated."""
+        return DECISION_ROWS if self.combination is None else value_rows(self.shape)
 
     def __call__(self, block: Block) -> NDArray[Any]:
         """Values of shape (m, p, t)."""
-        X = block.X
-        if isinstance(X, np.ndarray):
-            X = X.astype(np.result_type(X.dtype, self.weights.dtype), copy=False)
-        values: NDArray[Any] = (X @ self.weights).reshape(X.shape[0], -1, self.shape[1])
-        if self.combination is not None:
-            values = self.combination @ values
-        if not np.isfinite(values).all():
+        values, bad = self.linear.all_values(self._rows(block))
+        self._check(bad, block)
+        return values.reshape(-1, *self.shape)
+
+    def classes(self, block: Block) -> NDArray[np.int64]:
+        """Codes of the predicted classes, shape (m, penalties)."""
+        codes = np.empty((block.X.shape[0], self.shape[0]), np.int64)
+        self._check(self.linear.codes(self._rows(block), self.shape[1], codes), block)
+        return codes
+
+    def add_errors(self, block: Block, first_target: int, out: NDArray[np.float64]) -> None:
+        """Add squared errors to sums, shape (p, t + 1)."""
+        labels = block.labels
+        bad = self.linear.add_errors(
+            self._rows(block),
+            out,
+            weights=block.weights,
+            labels=labels.codes,
+            label_ptr=labels.indptr,
+            first_target=first_target,
+        )
+        self._check(bad, block)
+
+    def _rows(self, block: Block) -> Any:
+        """Rows, or interpolated products."""
+        if self.combination is None:
+            return block.X
+        values, bad = self.few.all_values(block.X)
+        self._check(bad, block)
+        products = self.combination @ values.reshape(len(values), -1, self.shape[1])
+        return products.reshape(len(values), -1)
+
+    def _check(self, bad: int, block: Block) -> None:
+        if bad < block.X.shape[0]:
             raise_not_finite(block)
-        values += self.intercepts
-        return values
 
 
 def _interpolation(rows: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from parallel_ridge.numerics import CLOSE_TO_ONE, LARGEST_ROUNDED, LEVERAGE_ROUNDING
 from parallel_ridge.reductions._base import raise_not_finite
 from parallel_ridge.reductions._decisions import Decisions
+from parallel_ridge.reductions._linear import LinearMap
 from parallel_ridge.sources import Block, shifted
 
 
@@ -91,12 +93,13 @@ class LeaveOneOutDecisions(Decisions):
         self.dtype = double if diagonals.left_out is not None else dtype
         small = self.dtype == single or diagonals.rounding <= LEVERAGE_ROUNDING
         self.leverage_dtype = single if small else double
-        coefs = axes @ (diagonals.fitted[:, None] * rotated).reshape(p * t, m).T
+        coefs = (diagonals.fitted[:, None] * rotated).reshape(p * t, m) @ axes.T
         # Sparse rows are centred only in columns far from zero, where hardly any value is zero.
         self.far = np.where(full, means, 0.0)
-        self.coordinates = _CentredProduct(axes, means - self.far, {double, self.leverage_dtype})
+        self.coordinates = _CentredProduct(axes.T, means - self.far, {double, self.leverage_dtype})
         if diagonals.left_out is not None:
-            self.filtered = (diagonals.left_out[:, None] * rotated).reshape(p * t, m).T
+            filtered = (diagonals.left_out[:, None] * rotated).reshape(p * t, m)
+            self.filtered = LinearMap(-filtered, np.zeros(p * t))
         self.fitted = _CentredProduct(coefs, means - self.far, {double, self.dtype})
         self.means = means
         self.diagonals = diagonals
@@ -108,47 +111,90 @@ class LeaveOneOutDecisions(Decisions):
     def __call__(self, block: Block) -> NDArray[Any]:
         """Values of shape (m, p, t)."""
         y = block.labels.indicator(self.n_classes)[:, self.targets]
-        dense = isinstance(block.X, np.ndarray)
-        rows = block.X - self.means if dense else shifted(block.X, self.far)
-        leverage_dtype = self.leverage_dtype if dense else self.dtype
-        values, left = self._left_out(rows, block.weights, y, self.dtype, leverage_dtype)
+        values = np.empty((len(y), *self.shape))
+        for part in self._parts(block):
+            products, bad = part.linear.all_values(part.operand)
+            if bad < len(products):
+                raise_not_finite(block)
+            products = products.reshape(-1, *self.shape)
+            targets = y[part.rows, None]
+            # Filtered axes give the errors themselves, negative.
+            errors = (targets - self.target_means) * part.fitted - products
+            values[part.rows] = targets - errors / part.left[:, :, None]
         if not np.isfinite(values).all():
             raise_not_finite(block)
-        if leverage_dtype != np.float64:
-            least = CLOSE_TO_ONE if self.dtype == np.float32 else 1.0 - LARGEST_ROUNDED
-            close = left.min(axis=1, initial=1.0) < least
-            if close.any():
-                weights = None if block.weights is None else block.weights[close]
-                double = np.dtype(np.float64)
-                values[close], _ = self._left_out(rows[close], weights, y[close], double, double)
         if self.diagonals.left_out is not None and block.weights is not None:
             # Rows with zero weight take no part in the interpolation.
-            none = block.weights == 0.0
-            if none.any():
-                values[none] = self._fitted(rows[none], self.dtype)
+            none = np.flatnonzero(block.weights == 0.0)
+            if len(none):
+                rows, _ = self._centred(block)
+                values[none] = self.fitted(rows[none], self.dtype).reshape(-1, *self.shape)
+                values[none] += self.target_means
         return values
 
-    def _left_out(
+    def add_errors(self, block: Block, first_target: int, out: NDArray[np.float64]) -> None:
+        """Add squared errors to sums, shape (p, t + 1)."""
+        parts = self._parts(block)
+        for part, later in zip_longest(parts, parts[1:]):
+            labels, weights = block.labels, block.weights
+            if not isinstance(part.rows, slice):
+                labels = labels[part.rows]
+                weights = None if weights is None else weights[part.rows]
+            scales = 1.0 / part.left
+            if later is not None:
+                scales[later.rows] = 0.0
+            bad = part.linear.add_errors(
+                part.operand,
+                out,
+                offsets=self.target_means if part.fitted else None,
+                scales=scales,
+                weights=weights,
+                labels=labels.codes if part.fitted else None,
+                label_ptr=labels.indptr if part.fitted else None,
+                first_target=first_target,
+            )
+            if bad < len(scales):
+                raise_not_finite(block)
+
+    def _parts(self, block: Block) -> list[_Part]:
+        """All rows of a block, and then those again that need more digits, if any."""
+        rows, dense = self._centred(block)
+        leverage_dtype = self.leverage_dtype if dense else self.dtype
+        whole = self._part(slice(None), rows, block.weights, self.dtype, leverage_dtype)
+        if leverage_dtype == np.float64:
+            return [whole]
+        least = CLOSE_TO_ONE if self.dtype == np.float32 else 1.0 - LARGEST_ROUNDED
+        close = np.flatnonzero(whole.left.min(axis=1, initial=1.0) < least)
+        if not len(close):
+            return [whole]
+        weights = None if block.weights is None else block.weights[close]
+        double = np.dtype(np.float64)
+        return [whole, self._part(close, rows[close], weights, double, double)]
+
+    def _centred(self, block: Block) -> tuple[Any, bool]:
+        """Rows about the means, and whether they are dense; sparse ones are only partly centred."""
+        if isinstance(block.X, np.ndarray):
+            return block.X - self.means, True
+        return shifted(block.X, self.far), False
+
+    def _part(
         self,
+        some: slice | NDArray[np.intp],
         rows: Any,
         weights: NDArray[np.float64] | None,
-        y: NDArray[np.float64],
         dtype: np.dtype[Any],
         leverage_dtype: np.dtype[Any],
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Values, and one minus the leverages, shape (m, p)."""
+    ) -> _Part:
         a = self.coordinates(rows, leverage_dtype)
         diagonal = self.diagonals.left_out
         if diagonal is None:
-            errors = y[:, None] - self._fitted(rows, dtype)
-        else:
-            errors = (a @ self.filtered).reshape(-1, *self.shape)
-        np.multiply(a, a, out=a)
-        if diagonal is None:
+            linear, operand = self.fitted.of(rows, dtype)
+            np.multiply(a, a, out=a)
             part = (a @ self.diagonals.fitted.T.astype(a.dtype)).astype(np.float64, copy=False)
             part += self.mean_leverage
         else:
-            part = a @ diagonal.T
+            linear, operand = self.filtered, a
+            part = (a * a) @ diagonal.T
         if weights is not None:
             part *= weights[:, None]
         if diagonal is None:
@@ -156,12 +202,30 @@ class LeaveOneOutDecisions(Decisions):
             left = np.maximum(1.0 - part, np.finfo(np.float64).eps)
         else:
             left = np.where(part > 0.0, part, 1.0)
-        return y[:, None] - errors / left[:, :, None], left
+        return _Part(some, linear, operand, left, diagonal is None)
 
-    def _fitted(self, rows: Any, dtype: np.dtype[Any]) -> NDArray[np.float64]:
-        """Values from the fit to all rows."""
-        values = self.fitted(rows, dtype).reshape(-1, *self.shape).astype(np.float64, copy=False)
-        return values + self.target_means
+
+@dataclass(frozen=True)
+class _Part:
+    """Some rows of a block, as `LinearMap` reads them.
+
+    Attributes
+    ----------
+    rows : slice or ndarray of int
+    linear : LinearMap
+        Gives decision values of the fit to all rows, less the means of the targets; or, if not
+        `fitted`, the negative errors of that fit.
+    operand : ndarray or CSR matrix
+    left : ndarray of shape (m, p)
+        One minus the leverages.
+    fitted : bool
+    """
+
+    rows: slice | NDArray[np.intp]
+    linear: LinearMap
+    operand: Any
+    left: NDArray[np.float64]
+    fitted: bool
 
 
 class DualLeaveOneOutDecisions(Decisions):
@@ -222,16 +286,30 @@ class _CentredProduct:
 
     Dense rows arrive centred, so those far from zero keep their digits in float32. For sparse rows,
     the product is corrected instead.
+
+    Parameters
+    ----------
+    matrix : ndarray of shape (v, d)
+    means : ndarray of shape (d,)
+        Of sparse rows.
+    dtypes : set of dtype
     """
 
     def __init__(
         self, matrix: NDArray[np.float64], means: NDArray[np.float64], dtypes: set[np.dtype[Any]]
     ) -> None:
-        self.matrices = {dtype: matrix.astype(dtype, copy=False) for dtype in dtypes}
-        self.offset = means @ matrix
+        self.maps = {
+            dtype: LinearMap(np.ascontiguousarray(matrix, dtype), np.zeros(len(matrix), dtype))
+            for dtype in dtypes
+        }
+        self.of_sparse = LinearMap(self.maps[np.dtype(np.float64)].coefs, -(matrix @ means))
+
+    def of(self, rows: Any, dtype: np.dtype[Any]) -> tuple[LinearMap, Any]:
+        """The map for such rows, and the rows for the map."""
+        if isinstance(rows, np.ndarray):
+            return self.maps[dtype], rows.astype(dtype, copy=False)
+        return self.of_sparse, rows
 
     def __call__(self, rows: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
-        matrix = self.matrices[dtype]
-        if isinstance(rows, np.ndarray):
-            return np.asarray(rows.astype(dtype, copy=False) @ matrix)
-        return np.asarray(rows @ matrix - self.offset, dtype=dtype)
+        linear, rows = self.of(rows, dtype)
+        return linear.all_values(rows)[0].astype(dtype, copy=False)

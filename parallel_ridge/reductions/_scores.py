@@ -9,15 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from parallel_ridge.reductions._decisions import Decisions
+from parallel_ridge.reductions._decisions import DECISION_ROWS, Decisions, value_rows
 from parallel_ridge.sources import Block, Labels
 
-# At most this many rows, and DECISION_VALUES decision values for all penalties, per block, so that
-# they stay in a thread's cache.
-DECISION_ROWS = 512
 # Cells of the largest table of confusion counts that stays in a core's cache.
 CONFUSION_TABLE = 2**15
-DECISION_VALUES = 2**18
 
 
 class AccuracyReduction:
@@ -38,7 +34,7 @@ class AccuracyReduction:
     def __init__(self, decisions: Decisions, weighted: bool) -> None:
         self.decisions = decisions
         self.weighted = weighted
-        self.block_rows = decision_rows(decisions)
+        self.block_rows = decisions.block_rows
 
     def zero(self, n_threads: int) -> NDArray[Any]:
         """Counts of no rows."""
@@ -130,7 +126,7 @@ class ConfusionReduction:
         self.decisions = decisions
         self.n_classes = n_classes
         self.weighted = weighted
-        self.block_rows = decision_rows(decisions)
+        self.block_rows = decisions.block_rows
 
     def zero(self, n_threads: int) -> list[Confusion]:
         """Counts of no rows."""
@@ -180,7 +176,7 @@ class SquaredErrorReduction:
         self.decisions = decisions
         self.n_classes = n_classes
         self.targets = targets
-        self.block_rows = decision_rows(decisions)
+        self.block_rows = DECISION_ROWS
 
     def zero(self, n_threads: int) -> NDArray[np.float64]:
         """Errors of no rows."""
@@ -189,16 +185,17 @@ class SquaredErrorReduction:
 
     def add(self, total: NDArray[np.float64], block: Block) -> None:
         """Add the errors of a block of rows."""
-        y = block.labels.indicator(self.n_classes)[:, self.targets]
-        weights = np.ones(len(y)) if block.weights is None else block.weights
-        errors = (self.decisions(block) - y[:, None]) ** 2
-        if block.weights is not None:
-            errors *= weights[:, None, None]
-        total[:-1, :-1] += errors.sum(axis=0)
-        with np.errstate(over="ignore"):  # weights beyond 1e150 leave no deviation
-            total[:-1, -1] += (errors.mean(axis=2) ** 2).sum(axis=0)
-        total[-1, :-1] += weights @ y
-        total[-1, -1] += weights.sum()
+        first = self.targets.start or 0
+        self.decisions.add_errors(block, first, total[:-1])
+        labels, weights = block.labels, block.weights
+        of_codes, weight = weights, float(len(labels))
+        if weights is not None:
+            weight = float(weights.sum())
+            if labels.indptr is not None:
+                of_codes = np.repeat(weights, np.diff(labels.indptr))
+        sums = np.bincount(labels.codes, of_codes, self.n_classes)[self.targets]
+        total[-1, :-1] += 2.0 * sums - weight
+        total[-1, -1] += weight
 
     def finish(self, total: NDArray[np.float64]) -> NDArray[np.float64]:
         """The errors."""
@@ -240,7 +237,7 @@ class DecisionReduction:
 
     def __init__(self, decisions: Decisions) -> None:
         self.decisions = decisions
-        self.block_rows = decision_rows(decisions)
+        self.block_rows = value_rows(decisions.shape)
 
     def zero(self, n_threads: int) -> list[HeldOut]:
         """Values of no rows."""
@@ -253,8 +250,3 @@ class DecisionReduction:
     def finish(self, total: list[HeldOut]) -> list[HeldOut]:
         """The values."""
         return total
-
-
-def decision_rows(decisions: Decisions) -> int:
-    """Block size that keeps all of a block's decision values in cache."""
-    return max(64, min(DECISION_ROWS, DECISION_VALUES // (decisions.shape[0] * decisions.shape[1])))
