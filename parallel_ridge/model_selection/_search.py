@@ -249,9 +249,7 @@ class PenaltySearch:
                 path = _stacked([solution for solution, _ in solutions], dtype)
             elif self.scoring.kind == "errors":
                 test = self._test_statistics(splits, i, parts)
-            paths.append(
-                self._path(first + i, counts, *path, self.scored, seconds + shared, test)
-            )
+            paths.append(self._path(first + i, counts, *path, self.scored, seconds + shared, test))
         return paths, total
 
     def path(
