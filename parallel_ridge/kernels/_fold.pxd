@@ -3,7 +3,8 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 
 cdef extern from "decide.h" nogil:
     enum decide_rows:
-        DECIDE_F32, DECIDE_F64, DECIDE_U8, DECIDE_I8, DECIDE_U16, DECIDE_I16, DECIDE_U32, DECIDE_I32, DECIDE_U64, DECIDE_I64
+        DECIDE_F32, DECIDE_F64, DECIDE_U8, DECIDE_I8, DECIDE_U16, DECIDE_I16, DECIDE_U32, DECIDE_I32, DECIDE_U64
+        DECIDE_I64
 
     struct decide_job:
         const void *rows

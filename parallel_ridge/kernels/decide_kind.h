@@ -143,42 +143,47 @@ static inline REAL KIND(sum)(KIND(vector) v)
     return sum;
 }
 
-/* Products of rows and one vector, plus intercepts `step` apart: columns in vectors, the last of which
- * overlaps the one before. */
+/* Products of a few rows and one vector: columns in vectors, the last of which, `end`, overlaps the one
+ * before. */
+static inline __attribute__((always_inline)) void KIND(dot_rows)(const int rows, const REAL *coefs,
+                                                                 KIND(vector) end, ptrdiff_t d, const REAL *x,
+                                                                 ptrdiff_t stride, REAL *products)
+{
+    typedef KIND(vector) vector;
+    vector sum[DOT_ROWS];
+    for (int r = 0; r < rows; r++)
+        sum[r] = *(const vector *)(x + r * stride + d - LANES) * end;
+    for (ptrdiff_t j = 0; j <= d - LANES; j += LANES) {
+        const vector w = *(const vector *)(coefs + j);
+        for (int r = 0; r < rows; r++)
+            sum[r] += *(const vector *)(x + r * stride + j) * w;
+    }
+    for (int r = 0; r < rows; r++)
+        products[r] = KIND(sum)(sum[r]);
+}
+
+/* Products of rows and one vector, plus intercepts that are `step` apart. */
 static void KIND(dots)(const REAL *coefs, ptrdiff_t d, const REAL *rows, ptrdiff_t stride, ptrdiff_t n_rows,
                        const REAL *intercepts, ptrdiff_t step, REAL *tile)
 {
-    enum { TOGETHER = 4 };
-    typedef KIND(vector) vector;
-    const ptrdiff_t last = d - LANES;
-    vector end = {0};
+    KIND(vector) end = {0};
     ptrdiff_t i = 0;
-    if (last >= 0)
+    if (d >= LANES) {
         for (ptrdiff_t j = d / LANES * LANES; j < d; j++)
-            end[j - last] = coefs[j];
-    for (; last >= 0 && i + TOGETHER <= n_rows; i += TOGETHER) {
-        const REAL *x = rows + i * stride;
-        vector sum[TOGETHER];
-        for (int r = 0; r < TOGETHER; r++)
-            sum[r] = *(const vector *)(x + r * stride + last) * end;
-        for (ptrdiff_t j = 0; j <= last; j += LANES) {
-            const vector w = *(const vector *)(coefs + j);
-            for (int r = 0; r < TOGETHER; r++)
-                sum[r] += *(const vector *)(x + r * stride + j) * w;
-        }
-        for (int r = 0; r < TOGETHER; r++)
-            tile[i + r] = KIND(sum)(sum[r]) + intercepts[(i + r) * step];
+            end[j - d + LANES] = coefs[j];
+        for (; i + DOT_ROWS <= n_rows; i += DOT_ROWS)
+            KIND(dot_rows)(DOT_ROWS, coefs, end, d, rows + i * stride, stride, tile + i);
+        for (; i < n_rows; i++)
+            KIND(dot_rows)(1, coefs, end, d, rows + i * stride, stride, tile + i);
     }
     for (; i < n_rows; i++) {
-        const REAL *x = rows + i * stride;
-        vector sum = {0};
-        ptrdiff_t j = 0;
-        for (; j <= last; j += LANES)
-            sum += *(const vector *)(x + j) * *(const vector *)(coefs + j);
-        for (; j < d; j++)
-            sum[j % LANES] += x[j] * coefs[j];
-        tile[i] = KIND(sum)(sum) + intercepts[i * step];
+        REAL sum = 0;
+        for (ptrdiff_t j = 0; j < d; j++)
+            sum += rows[i * stride + j] * coefs[j];
+        tile[i] = sum;
     }
+    for (i = 0; i < n_rows; i++)
+        tile[i] += intercepts[i * step];
 }
 
 /* Whether all numbers are finite. */

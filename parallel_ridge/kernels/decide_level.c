@@ -18,18 +18,16 @@
 #define MICRO_ROWS 2
 #endif
 
+#define DOT_ROWS 4
+
 /* A panel of DEPTH columns stays in the L1 cache; rows and tile stay in L2. */
-#ifndef DEPTH
 #define DEPTH 400
 #define STRIP_BYTES (1 << 20)
 #define STRIP_PANELS 64
 #define TILE_BYTES (1 << 17)
+#define AHEAD 12                  /* rows to prefetch */
 #define CONVERTED_BYTES (1 << 26) /* most to convert at a time for several strips */
-#ifndef AHEAD
-#define AHEAD 12 /* rows to prefetch */
-#endif
 #define FEW_ROWS 6                /* up to this many rows packing costs more than it gains */
-#endif
 
 #define NAME f32
 #define REAL float

@@ -141,8 +141,8 @@ class PathDecisions(Decisions):
             return block.X
         values, bad = self.few.all_values(block.X)
         self._check(bad, block)
-        products = self.combination @ values.reshape(len(values), -1, self.shape[1])
-        return products.reshape(len(values), -1)
+        values = values.reshape(-1, self.combination.shape[1], self.shape[1])
+        return (self.combination @ values).reshape(len(values), self.shape[0] * self.shape[1])
 
     def _check(self, bad: int, block: Block) -> None:
         if bad < block.X.shape[0]:

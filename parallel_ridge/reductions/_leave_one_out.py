@@ -111,16 +111,21 @@ class LeaveOneOutDecisions(Decisions):
     def __call__(self, block: Block) -> NDArray[Any]:
         """Values of shape (m, p, t)."""
         y = block.labels.indicator(self.n_classes)[:, self.targets]
-        values = np.empty((len(y), *self.shape))
+        values = np.empty(0)
         for part in self._parts(block):
             products, bad = part.linear.all_values(part.operand)
             if bad < len(products):
                 raise_not_finite(block)
-            products = products.reshape(-1, *self.shape)
+            found = products.reshape(-1, *self.shape).astype(np.float64, copy=False)
             targets = y[part.rows, None]
-            # Filtered axes give the errors themselves, negative.
-            errors = (targets - self.target_means) * part.fitted - products
-            values[part.rows] = targets - errors / part.left[:, :, None]
+            if part.fitted:
+                found += self.target_means - targets
+            found /= part.left[:, :, None]  # from here on, negative errors of left-out rows
+            found += targets
+            if isinstance(part.rows, slice):
+                values = found
+            else:
+                values[part.rows] = found
         if not np.isfinite(values).all():
             raise_not_finite(block)
         if self.diagonals.left_out is not None and block.weights is not None:
