@@ -199,7 +199,9 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         X, linear = self._check_rows(X), self._linear()
         # Labels of eight bytes are written at once, others are looked up.
         at_once = self.classes_.dtype.itemsize == 8 and self.classes_.dtype.kind != "O"
-        table = self.classes_.view(np.int64) if at_once and not self._multilabel else None
+        table = None
+        if at_once and not self._multilabel:
+            table = np.ascontiguousarray(self.classes_).view(np.int64)
         n_targets = 1 if self._multilabel else len(linear.intercepts)
         codes = np.empty((X.shape[0], len(linear.intercepts) // n_targets), np.int64)
 

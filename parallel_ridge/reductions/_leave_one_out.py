@@ -111,7 +111,7 @@ class LeaveOneOutDecisions(Decisions):
     def __call__(self, block: Block) -> NDArray[Any]:
         """Values of shape (m, p, t)."""
         y = block.labels.indicator(self.n_classes)[:, self.targets]
-        values = np.empty(0)
+        values: NDArray[Any] = np.empty(0)
         for part in self._parts(block):
             products, bad = part.linear.all_values(part.operand)
             if bad < len(products):
