@@ -187,7 +187,7 @@ class WideRows:
         try:
             return use(self.products)
         except IllConditioned:
-            if self.products.kind != "float32":
+            if self.products.products != "float32":
                 raise
         self.products = self.fold(backend, problem, double=True)
         return use(self.products)

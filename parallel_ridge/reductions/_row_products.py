@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from parallel_ridge.numerics import FEW_ROWS
 from parallel_ridge.reductions._accumulators import PartialSums
-from parallel_ridge.reductions._base import check_range
+from parallel_ridge.reductions._base import check_range, coefficient_dtype
 from parallel_ridge.reductions._columns import ColumnForm, transposed
 from parallel_ridge.reductions._integers import exact_dtype
 from parallel_ridge.reductions._statistics import StatisticsReduction
@@ -29,16 +29,21 @@ class RowProducts:
     rounding : ndarray of shape (n,)
         Estimated rounding error of the diagonal.
     kind : {"exact", "float32", "float64"}
-        Of the sums; float64 if the products are.
+        What the rows are, which decides how many digits are enough.
+    products : {"float32", "float64"}
+        Dtype of the products.
     """
 
     K: NDArray[np.float64]
     rounding: NDArray[np.float64]
     kind: str
+    products: str
 
     def __add__(self, other: RowProducts) -> RowProducts:
         """Products of the columns of both."""
-        return RowProducts(self.K + other.K, self.rounding + other.rounding, self.kind)
+        return RowProducts(
+            self.K + other.K, self.rounding + other.rounding, self.kind, self.products
+        )
 
     def pack(self, overwrite: bool = False) -> list[NDArray[Any]]:
         """The numbers, in one array per dtype."""
@@ -46,7 +51,7 @@ class RowProducts:
 
     def unpack(self, arrays: list[NDArray[Any]]) -> RowProducts:
         """Products like these with other numbers."""
-        return RowProducts(arrays.pop(0), arrays.pop(0), self.kind)
+        return RowProducts(arrays.pop(0), arrays.pop(0), self.kind, self.products)
 
 
 class RowProductReduction:
@@ -71,6 +76,7 @@ class RowProductReduction:
         # Raw columns of small integers have exact sums.
         self.exact = exact_dtype(columns.dtype) and not (columns.sparse or how.standardize)
         dtype = columns.dtype
+        self.kind = "exact" if self.exact else str(coefficient_dtype(dtype))
         if not self.exact and dtype != np.float32:
             dtype = np.dtype(np.float64)
         self.sums = StatisticsReduction(
@@ -100,10 +106,12 @@ class RowProductReduction:
 
     def finish(self, total: PartialSums) -> RowProducts:
         """The products."""
-        check_range(np.max([gram.diagonal() for gram in total.grams], axis=0), "Row")
+        for gram in total.grams:  # none, if this process has no columns
+            check_range(gram.diagonal(), "Row")
         sums = self.sums.finish(total)
-        kind = "exact" if self.exact else str(self.sums.work_dtype)
-        return RowProducts(sums.gram.astype(np.float64, copy=False), sums.rounding, kind)
+        K = sums.gram.astype(np.float64, copy=False)
+        products = "float64" if self.exact else str(self.sums.work_dtype)
+        return RowProducts(K, sums.rounding, self.kind, products)
 
 
 def column_source(X: Any) -> ArraySource:
