@@ -44,6 +44,7 @@ from parallel_ridge.solvers import (
 )
 from parallel_ridge.sources import Source, Target
 from parallel_ridge.statistics import SufficientStatistics
+from parallel_ridge.threads import blas_of_solve
 
 
 @dataclass
@@ -116,7 +117,7 @@ def solve(job: Job, alpha: float, solver: str) -> tuple[Solution, str]:
     if entry.needs != "statistics":
         job.statistics = None  # a search's statistics, which this solver does not need
     if entry.needs != "passes":
-        check_memory_for(job.source, "statistics" if entry.needs == "statistics" else "rows")
+        check_memory_for(job.source, entry.needs)
     try:
         return entry.solve(job, alpha), solver
     except IllConditioned as error:
@@ -137,12 +138,12 @@ def solve(job: Job, alpha: float, solver: str) -> tuple[Solution, str]:
     return solution, "svd"
 
 
-def check_memory_for(source: Source, of: str) -> None:
+def check_memory_for(source: Source, needs: str) -> None:
     """Raise if this machine has too little memory for the matrix of a system.
 
     Parameters
     ----------
-    of : {"statistics", "rows"}
+    needs : {"statistics", "rows"}
         The d x d system of statistics, or the n x n system of rows.
 
     Raises
@@ -151,7 +152,7 @@ def check_memory_for(source: Source, of: str) -> None:
         With both sizes, and the solver that needs neither matrix.
     """
     n, d = source.n_rows, source.n_features
-    order = d if of == "statistics" else n
+    order = d if needs == "statistics" else n
     if 8 * order**2 > machine_memory():
         d_size, n_size = (8 * size**2 / 2**30 for size in (d, n))
         raise MemoryError(
@@ -317,7 +318,8 @@ def _by_dual(job: Job, alpha: float) -> Solution:
 
     def use(products: RowProducts) -> Solution:
         def solve(weights: NDArray[np.float64]) -> Solution:
-            return solve_dual(DualSystem(products, weights, Y, problem), columns, alpha)
+            with blas_of_solve(len(weights)):
+                return solve_dual(DualSystem(products, weights, Y, problem), columns, alpha)
 
         return backend.map(solve, [rows.weights])[0]
 

@@ -121,10 +121,11 @@ class WideRows:
         Their columns as rows.
     labels : Labels
     weights : ndarray of shape (n,)
+        Weights of the rows, which also centre and scale the features.
     share : slice
         Columns that this process reduces.
     products : RowProducts, or None
-        The products of all pairs of rows that were used last, if features are not scaled by others.
+        The products of all pairs of rows that `with_enough_digits` formed last.
     """
 
     columns: ArraySource
@@ -149,24 +150,17 @@ class WideRows:
             slice(d * own.start // n, d * own.stop // n),
         )
 
-    def form(self, problem: Problem, weights: NDArray[np.float64] | None = None) -> ColumnForm:
+    def form(self, problem: Problem) -> ColumnForm:
         """How the columns of the problem are centred and scaled."""
-        weights = self.weights if weights is None else weights
-        return ColumnForm(weights, problem.fit_intercept, problem.standardize)
+        return ColumnForm(self.weights, problem.fit_intercept, problem.standardize)
 
     def view(self, problem: Problem, n_threads: int) -> Columns:
         """The columns of the problem, for products with them."""
         return Columns(self.columns, self.form(problem), n_threads)
 
-    def fold(
-        self,
-        backend: Backend,
-        problem: Problem,
-        double: bool = False,
-        weights: NDArray[np.float64] | None = None,
-    ) -> RowProducts:
-        """Products of all pairs of rows; ``weights`` are those that scale the features."""
-        reduction = RowProductReduction(self.columns, self.form(problem, weights), double)
+    def fold(self, backend: Backend, problem: Problem, double: bool = False) -> RowProducts:
+        """Products of all pairs of rows."""
+        reduction = RowProductReduction(self.columns, self.form(problem), double)
         some = self.columns
         if self.share != slice(0, some.n_rows):
             some = some.take(np.arange(self.share.start, self.share.stop))

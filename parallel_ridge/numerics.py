@@ -99,8 +99,9 @@ FACTOR_PAYS = 10
 Cholesky factor serve all of them: 1.6 s in place of 2.3 s for 100 penalties from 1e-5 to 1e5 and five
 folds of MNIST in float32 (two cores)."""
 DUAL_SPECTRUM_PAYS = 16
-"""Number of penalties beyond which one eigendecomposition of a dual system costs less than one Cholesky
-factorisation per penalty: 0.9 s against 0.05 s each for 1,600 rows (two cores)."""
+"""Number of penalties beyond which one eigendecomposition of a dual system replaces one Cholesky
+factorisation per penalty. It took 11 to 13 times as long as one of these for 800 to 2,000 rows (two
+cores, OpenBLAS), and several splits are solved at a time."""
 TRIDIAGONAL_PAYS = {1500: 5, 4000: 10}
 """Number of penalties beyond which one tridiagonal form costs less than one Cholesky factorisation
 per penalty, by number of features. Measured up to and at these numbers (AMD Zen 4, OpenBLAS, ten

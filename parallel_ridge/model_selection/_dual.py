@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parallel_ridge.exceptions import IllConditioned
-from parallel_ridge.folding import WideRows, block_weights
+from parallel_ridge.folding import WideRows
 from parallel_ridge.model_selection._splits import Splits
-from parallel_ridge.reductions import DualLeaveOneOutDecisions, RowProducts, RowsReduction
-from parallel_ridge.solvers import DualSpectrum, DualSystem, symmetric
+from parallel_ridge.reductions import DualLeaveOneOutDecisions, RowProducts
+from parallel_ridge.solvers import DualSystem, symmetric
+from parallel_ridge.sources import Source
+from parallel_ridge.threads import blas_of_solve
 
 if TYPE_CHECKING:
     from parallel_ridge.model_selection._search import Balance, Path, PenaltySearch
@@ -29,65 +31,67 @@ def dual_paths(
 
     None if the products have too few digits for one of the splits.
     """
-    numbers = range(len(splits))
-    bare = searcher.without_features()
-    training = [bare.training(splits, i, balance) for i in numbers]
-    weights = [
-        block_weights(bare.backend.reduce(RowsReduction(), some.with_others_weightless()))
-        for some in training
-    ]
-    standardize = searcher.problem.standardize
-    # If features are standardised, each training set scales them anew.
-    sets = [(replace(rows, weights=own, products=None), [own]) for own in weights]
-    found, scored = [], []
+    weights = searcher.training_weights(splits, balance)
+    if searcher.problem.standardize:  # each training set scales the features anew
+        sets = [(replace(rows, weights=own, products=None), [own]) for own in weights]
+    else:
+        sets = [(rows, weights)]
+    found: list[Found] = []
+    scored: list[Source] = []
     try:
-        for some, trained in sets if standardize else [(rows, weights)]:
+        for some, trained in sets:
             found += _solutions(searcher, some, trained)
             assert some.products is not None
             source = searcher.scored.with_rows(symmetric(some.products.K))
             scored += [source] * len(trained)
-            if standardize:
+            if some is not rows:
                 some.products = None
     except IllConditioned:
         return None
-    return [searcher.path(i, training[i], *found[i][:2], scored[i], found[i][2]) for i in numbers]
+    paths = []
+    for i, (coefs, intercepts, seconds) in enumerate(found):
+        counts = searcher.training(splits, i, balance).class_counts(len(searcher.target.classes))
+        paths.append(searcher.path(i, counts, coefs, intercepts, scored[i], seconds))
+    return paths
 
 
 def dual_leave_one_out(
     searcher: PenaltySearch, rows: WideRows
-) -> tuple[Callable[[Sequence[float]], DualLeaveOneOutDecisions], NDArray[np.float64]] | None:
+) -> tuple[Callable[[Sequence[int]], DualLeaveOneOutDecisions], NDArray[np.float64]] | None:
     """What gives the decisions of left-out rows; None if the products have too few digits.
 
     Returns
     -------
     decisions : callable
-        ``decisions(alphas)``: the `DualLeaveOneOutDecisions` for some penalties.
+        ``decisions(some)``: the `DualLeaveOneOutDecisions` for the penalties at some positions.
     coordinates : ndarray of shape (n, r)
         The rows that they take.
     """
     Y = _targets(searcher, rows)
 
-    def use(products: RowProducts) -> tuple[NDArray[np.float64], DualSpectrum]:
-        def solve(weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], DualSpectrum]:
-            spectrum = DualSystem(products, weights, Y, searcher.problem).spectrum()
-            spectrum.check_search(searcher.alphas)
-            return spectrum.coordinates(), spectrum
+    def use(products: RowProducts) -> tuple[NDArray[np.float64], ...]:
+        def solve(weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+            with blas_of_solve(len(weights)):
+                system = DualSystem(products, weights, Y, searcher.problem)
+                spectrum = system.spectrum()
+                spectrum.check_search(searcher.alphas)
+                inverse = np.array([spectrum.inverse(alpha) for alpha in searcher.alphas])
+                rotated = spectrum.vectors.T @ system.rhs
+                return spectrum.coordinates(), inverse, rotated, system.target_means
 
         return searcher.backend.map(solve, [rows.weights])[0]
 
     try:
-        coordinates, spectrum = rows.with_enough_digits(searcher.backend, searcher.problem, use)
+        found = rows.with_enough_digits(searcher.backend, searcher.problem, use)
     except IllConditioned:
         rows.products = None
         return None
-    system = spectrum.system
-    rotated = spectrum.vectors.T @ system.rhs
+    coordinates, inverse, rotated, target_means = found
 
-    def decisions(alphas: Sequence[float]) -> DualLeaveOneOutDecisions:
-        inverse = np.array([spectrum.inverse(alpha) for alpha in alphas])
+    def decisions(some: Sequence[int]) -> DualLeaveOneOutDecisions:
         k = len(searcher.target.classes)
         return DualLeaveOneOutDecisions(
-            inverse, rotated, system.target_means, searcher.errors.targets, k
+            inverse[some], rotated, target_means, searcher.errors.targets, k
         )
 
     return decisions, coordinates
@@ -103,19 +107,13 @@ def _solutions(
     Y = _targets(searcher, rows)
 
     def use(products: RowProducts) -> list[Found]:
-        def solve(own: NDArray[np.float64]) -> Found | IllConditioned:
+        def solve(own: NDArray[np.float64]) -> Found:
             start = time.perf_counter()
-            try:
+            with blas_of_solve(len(own)):
                 path = DualSystem(products, own, Y, searcher.problem).path(searcher.alphas)
-            except IllConditioned as error:  # in a value, because a backend may wrap what is raised
-                return error
             return *path, time.perf_counter() - start
 
-        found = searcher.backend.map(solve, weights)
-        for one in found:
-            if isinstance(one, IllConditioned):
-                raise one
-        return [one for one in found if not isinstance(one, IllConditioned)]
+        return searcher.backend.map(solve, weights)
 
     start = time.perf_counter()
     found = rows.with_enough_digits(searcher.backend, searcher.problem, use)

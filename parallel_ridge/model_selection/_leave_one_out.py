@@ -28,7 +28,7 @@ def leave_one_out(searcher: PenaltySearch) -> Search:
     source = searcher.source
     # Fits interpolate so few rows: their errors, which the penalty alone makes, keep their digits in
     # the dual system.
-    few = source.positive_rows() <= source.n_features + searcher.problem.fit_intercept
+    few = source.n_rows <= source.n_features + searcher.problem.fit_intercept
     if not searcher.wide and not (few and source.collectable):
         return _from_statistics(searcher)
     start = time.perf_counter()
@@ -48,7 +48,8 @@ def _from_statistics(searcher: PenaltySearch) -> Search:
     spectrum = _spectrum(searcher, total)
     intercept = searcher.problem.fit_intercept
 
-    def decisions(alphas: Sequence[float]) -> Decisions:
+    def decisions(some: Sequence[int]) -> Decisions:
+        alphas = [searcher.alphas[j] for j in some]
         return LeaveOneOutDecisions(
             spectrum.axes,
             spectrum.means,
@@ -68,15 +69,14 @@ def _from_statistics(searcher: PenaltySearch) -> Search:
 
 def _search(
     searcher: PenaltySearch,
-    decisions: Callable[[Sequence[float]], Decisions],
+    decisions: Callable[[Sequence[int]], Decisions],
     source: Source,
     seconds: float,
 ) -> Search:
     """Search with the decision values of left-out rows, for some penalties at a time."""
 
     def fold(some: Sequence[int], make: Make) -> list[Any]:
-        reduction = make(decisions([searcher.alphas[j] for j in some]))
-        return [searcher.backend.reduce(reduction, source)]
+        return [searcher.backend.reduce(make(decisions(some)), source)]
 
     start = time.perf_counter()
     scales = None

@@ -197,10 +197,6 @@ class PenaltySearch:
         """Whether there are fewer rows than features, and one process can collect the rows."""
         return self.source.n_rows < self.source.n_features and self.source.collectable
 
-    def without_features(self) -> PenaltySearch:
-        """The same search on rows that keep their labels and weights only."""
-        return self._with_rows(np.empty((self.source.n_rows, 0)))
-
     def _with_rows(self, X: NDArray[Any]) -> PenaltySearch:
         source = self.source.with_rows(X)
         scored = source if self.scored is self.source else self.scored.with_rows(X)
@@ -211,6 +207,17 @@ class PenaltySearch:
         if balance is None:
             return splits.training(self.source, i)
         return balance(splits.training(self.scored, i))
+
+    def training_weights(
+        self, splits: Splits, balance: Balance | None
+    ) -> list[NDArray[np.float64]]:
+        """Weights of all rows in a fit to each training set; a row that is not in it has none."""
+        bare = self._with_rows(np.empty((self.source.n_rows, 0)))  # labels and weights suffice
+        training = [bare.training(splits, i, balance) for i in range(len(splits))]
+        return [
+            block_weights(self.backend.reduce(RowsReduction(), rows.with_others_weightless()))
+            for rows in training
+        ]
 
     def _paths(
         self, splits: Splits, balance: Balance | None, first: int = 0
@@ -249,23 +256,10 @@ class PenaltySearch:
                 path = _stacked([solution for solution, _ in solutions], dtype)
             elif self.scoring.kind == "errors":
                 test = self._test_statistics(splits, i, parts)
-            paths.append(self._path(first + i, counts, *path, self.scored, seconds + shared, test))
+            paths.append(self.path(first + i, counts, *path, self.scored, seconds + shared, test))
         return paths, total
 
     def path(
-        self,
-        i: int,
-        training: Source,
-        coefs: NDArray[np.float64],
-        intercepts: NDArray[np.float64],
-        scored: Source,
-        seconds: float,
-    ) -> Path:
-        """The solutions of split ``i``, which was trained on the rows of a source."""
-        counts = training.class_counts(len(self.target.classes))
-        return self._path(i, counts, coefs, intercepts, scored, seconds, None)
-
-    def _path(
         self,
         i: int,
         counts: NDArray[np.int64],
@@ -273,8 +267,9 @@ class PenaltySearch:
         intercepts: NDArray[np.float64],
         scored: Source,
         seconds: float,
-        test: SufficientStatistics | None,
+        test: SufficientStatistics | None = None,
     ) -> Path:
+        """The solutions of split ``i``, whose training set has ``counts`` rows of each class."""
         absent = np.flatnonzero(counts == 0)
         if len(absent) and not self.target.multilabel:
             warn_caller(
@@ -290,10 +285,7 @@ class PenaltySearch:
         if not self.problem.standardize:
             return self.in_row_coordinates(rows)._paths(splits, balance)[0]
         paths = []  # each training set scales the features anew
-        bare = self.without_features()
-        for i in range(len(splits)):
-            training = bare.training(splits, i, balance).with_others_weightless()
-            weights = block_weights(self.backend.reduce(RowsReduction(), training))
+        for i, weights in enumerate(self.training_weights(splits, balance)):
             scaled = self.in_row_coordinates(replace(rows, weights=weights))
             paths += scaled._paths(splits.only(i), balance, i)[0]
         return paths
@@ -437,8 +429,14 @@ class PenaltySearch:
         """Scores from squared errors on test sets; from statistics alone if these suffice."""
         errors = self.errors
         scores = np.empty((len(paths), len(self.alphas)))
-        stable = [i for i, path in enumerate(paths) if path.test is not None]
-        found = self.backend.map(partial(_errors_of_path, errors), [paths[i] for i in stable])
+        # Tasks get what they need, not the rows of the path.
+        items = {
+            i: (path.test, path.coefs, path.intercepts)
+            for i, path in enumerate(paths)
+            if path.test is not None
+        }
+        stable = list(items)
+        found = self.backend.map(lambda item: errors.of_statistics(*item), items.values())
         scores[stable] = np.array(found).reshape(len(stable), len(self.alphas))
         for i, path in enumerate(paths):
             if path.test is None:
@@ -446,11 +444,6 @@ class PenaltySearch:
                 sums = self.backend.reduce(reduction, splits.testing(path.scored, i))
                 scores[i] = errors.of_rows(sums)
         return scores
-
-
-def _errors_of_path(errors: ErrorScores, path: Path) -> NDArray[np.float64]:
-    assert path.test is not None
-    return errors.of_statistics(path.test, path.coefs, path.intercepts)
 
 
 def _stacked(path: Sequence[Solution], dtype: np.dtype[Any]) -> tuple[NDArray[Any], NDArray[Any]]:

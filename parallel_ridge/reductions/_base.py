@@ -217,11 +217,11 @@ def raise_not_finite(block: Block, first_column: int = 0) -> None:
     )
 
 
-def check_range(squares: NDArray[np.float64], what: str = "Column") -> None:
-    """Raise if sums of squares overflow; the message names the first column (or `what`)."""
+def check_range(squares: NDArray[np.float64], what: str = "Column", first: int = 0) -> None:
+    """Raise if sums of squares overflow; the message names the column (or `what`), from ``first`` on."""
     bad = np.flatnonzero(~np.isfinite(squares))
     if len(bad):
         raise ValueError(
-            f"{what} {bad[0]} of X has values (times weights) too large for sums of squares in "
+            f"{what} {first + bad[0]} of X has values (times weights) too large for sums of squares in "
             "float64: scale X or the weights."
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from parallel_ridge.kernels import _columns
 from parallel_ridge.numerics import EPSILON
 from parallel_ridge.reductions._base import check_range, raise_not_finite
 from parallel_ridge.sources import ArraySource, Block, canonical
+from parallel_ridge.threads import blas_threads
 
 COLUMN_BYTES = 2**21  # of columns formed at a time: they stay in cache until they are multiplied
 
@@ -79,7 +80,7 @@ class ColumnForm:
             )
         if not np.isfinite(means).all():
             raise_not_in_columns(block)
-        check_range(variances)
+        check_range(variances, first=block.position(0))
         # Values that differ by their rounding only are constant.
         constant = variances <= (8.0 * EPSILON * means) ** 2
         if self.centre and constant.any():
@@ -95,11 +96,12 @@ class ColumnForm:
         means = X @ weights
         with np.errstate(over="ignore"):
             squares = X.multiply(X) @ weights
-        check_range(squares)
+        check_range(squares, first=block.position(0))
         variances = np.maximum(squares - means * means, 0.0)
         far = np.flatnonzero(means**2 > variances)
         if len(far) and (self.centre or self.standardize):
-            columns = Block(slice(0, len(far)), X[far].toarray(), block.labels, None)
+            places = far + block.position(0)
+            columns = Block(places, X[far].toarray(), block.labels, None)
             dense = ColumnForm(self.weights, self.centre, False)._dense(
                 columns, np.dtype(np.float64), 1
             )
@@ -150,8 +152,9 @@ class Columns:
     def product(self, V: NDArray[np.float64]) -> NDArray[np.float64]:
         """``Z V``, shape (n, t), for V of shape (d, t); for sparse rows, plus the same for each row."""
         total = np.zeros((self.source.n_features, V.shape[1]))
-        for some in self.formed():
-            total += some.Z.T @ V[some.places]
+        with blas_threads(1):  # see `blas_of_solve`: each product is short
+            for some in self.formed():
+                total += some.Z.T @ V[some.places]
         return total
 
     def transposed_product(self, U: NDArray[np.float64]) -> tuple[NDArray[np.float64], Formed]:
@@ -159,7 +162,8 @@ class Columns:
 
         Also the means, variances and scale of all columns.
         """
-        parts = [(some.Z @ U, some) for some in self.formed()]
+        with blas_threads(1):
+            parts = [(some.Z @ U, replace(some, Z=None)) for some in self.formed()]
         means, variances, scale = (
             np.concatenate([getattr(some, name) for _, some in parts])
             for name in ("means", "variances", "scale")

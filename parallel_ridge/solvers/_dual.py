@@ -263,7 +263,7 @@ class DualSpectrum:
             penalty = self.system.penalty(alpha)
             smallest = self.values.min() + penalty
             condition = (self.values.max() + penalty) / smallest if smallest > 0.0 else np.inf
-            # Rounding of the largest products is not in proportion to those of light rows.
+            # What is lost relative to each diagonal bounds what is lost relative to the largest value.
             self.system.check_search(float(condition), alpha)
 
 

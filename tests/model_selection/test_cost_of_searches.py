@@ -1,6 +1,8 @@
 """What a search costs: passes, memory, solves."""
 
+import pickle
 import tracemalloc
+import warnings
 from itertools import product
 
 import numpy as np
@@ -123,3 +125,32 @@ def test_threads_of_larger_factorisations_change_rounding_at_most(cv):
     scores = [model.cv_results_["mean_test_score"] for model in (one, two)]
     assert_allclose(*scores, 1e-12)
     assert_allclose(two.coef_, one.coef_, 1e-10, 1e-14)
+
+
+class Sending(OpenMPBackend):
+    """A backend that measures what its tasks are sent."""
+
+    def map(self, function, items):
+        items = list(items)
+        sizes = self.__dict__.setdefault("sizes", [])
+        sizes += [len(pickle.dumps(item)) for item in items]
+        return super().map(function, items)
+
+
+def test_tasks_are_not_sent_the_rows():
+    X, y = make_data(6000, 5)
+    backend = Sending()
+    ParallelRidgeClassifierCV(ALPHAS, cv=3, scoring="r2", backend=backend).fit(X, y)
+    sizes = [size for size in backend.sizes if size > 1000]  # of splits: statistics, coefficients
+    assert len(sizes) >= 6
+    assert max(sizes) < X.nbytes / 10
+
+
+@pytest.mark.filterwarnings("default:The best alpha")
+@pytest.mark.parametrize(("alphas", "warned"), [([1.0, 1.0], False), ([1.0, 1e9], True)])
+def test_only_penalties_that_differ_have_an_end(alphas, warned):
+    X, y = make_data(60, 5)
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        ParallelRidgeClassifierCV(alphas).fit(X, y)
+    assert any("The best alpha" in str(one.message) for one in found) == warned

@@ -12,8 +12,12 @@ from sklearn.linear_model import RidgeClassifierCV
 from sklearn.metrics import r2_score
 from sklearn.model_selection import KFold, ShuffleSplit, StratifiedKFold
 
-from parallel_ridge import ParallelRidgeClassifier, ParallelRidgeClassifierCV
+from parallel_ridge import OpenMPBackend, ParallelRidgeClassifier, ParallelRidgeClassifierCV
 from parallel_ridge.exceptions import IllConditionedWarning
+from parallel_ridge.folding import WideRows
+from parallel_ridge.reductions import ColumnForm
+from parallel_ridge.solvers import Problem
+from parallel_ridge.sources import Block, Labels, as_source
 
 # The grids here are short on purpose.
 pytestmark = pytest.mark.filterwarnings("ignore:The best alpha")
@@ -164,11 +168,39 @@ def test_rows_that_are_not_finite_are_named(kind, sparse, cv):
             model.fit(rows, y)
 
 
-def test_dual_fits_have_the_same_bits_for_any_number_of_threads():
+@pytest.mark.parametrize("dtype", ["f4", "f8", "u1"])
+def test_products_of_rows_have_the_same_bits_for_any_number_of_threads(dtype):
     rng = np.random.default_rng(0)
-    for dtype in ("f4", "f8", "u1"):
-        X = rng.integers(0, 255, (40, 3000)).astype(dtype)
-        y = rng.integers(0, 3, 40)
-        fits = [ParallelRidgeClassifier(n_jobs=jobs).fit(X, y) for jobs in (1, 2, 3)]
-        for other in fits[1:]:
-            assert np.abs(other.coef_ - fits[0].coef_).max() <= 1e-12 * np.abs(other.coef_).max()
+    X = rng.integers(0, 255, (40, 3000)).astype(dtype)
+    y = rng.integers(0, 3, 40)
+    source, _ = as_source(X, y)
+    first, *others = (
+        WideRows.of(OpenMPBackend(n), source).fold(OpenMPBackend(n), Problem()) for n in (1, 2, 3)
+    )
+    assert first.kind == {"f4": "float32", "f8": "float64", "u1": "exact"}[dtype]
+    for other in others:
+        assert np.array_equal(np.triu(other.K), np.triu(first.K))
+    fits = [ParallelRidgeClassifier(n_jobs=n).fit(X, y) for n in (1, 2, 3)]
+    for fit in fits[1:]:  # LAPACK may round differently on more threads
+        assert np.abs(fit.coef_ - fits[0].coef_).max() <= 1e-12 * np.abs(fit.coef_).max()
+
+
+def test_many_rows_without_weight_make_no_system_of_rows():
+    rng = np.random.default_rng(0)
+    n, d = 60_000, 20
+    X, y, weights = rng.normal(size=(n, d)), rng.integers(0, 2, n), np.zeros(n)
+    weights[::5000] = 1.0
+    some = weights > 0.0
+    model = ParallelRidgeClassifierCV([1.0], store_cv_results=True).fit(X, y, weights)
+    expected = ParallelRidgeClassifierCV([1.0], store_cv_results=True).fit(X[some], y[some])
+    assert_allclose(model.loo_decision_[some], expected.loo_decision_, 1e-8)
+
+
+def test_columns_that_overflow_are_named():
+    X = np.ones((12, 5))
+    X[3, 2] = 1e200
+    form = ColumnForm(np.ones(5), centre=True, standardize=False)
+    for columns in (X, sp.csr_matrix(X)):
+        block = Block(slice(100, 112), columns, Labels(np.zeros(12, np.int32)), None)
+        with pytest.raises(ValueError, match="Column 103 of X"):
+            form.form(block, np.dtype(np.float64), 1)
