@@ -102,6 +102,13 @@ DUAL_SPECTRUM_PAYS = 16
 """Number of penalties beyond which one eigendecomposition of a dual system replaces one Cholesky
 factorisation per penalty. It took 11 to 13 times as long as one of these for 800 to 2,000 rows (two
 cores, OpenBLAS), and several splits are solved at a time."""
+NEARBY_ACCURACY = {"path": 1e-15, "search": 1e-11}
+"""Error, in the norm of the system and relative to the solution, at which conjugate gradients stop
+that are preconditioned with the factor of another penalty. Decision values have about this error; the
+coefficients, in units of the scaled columns, at most this times the root of the condition number."""
+FLOAT32_FACTOR = 1e5
+"""Largest condition number at which a float32 factor preconditions: each step then leaves about this
+times 2^-24 of the error."""
 TRIDIAGONAL_PAYS = {1500: 5, 4000: 10}
 """Number of penalties beyond which one tridiagonal form costs less than one Cholesky factorisation
 per penalty, by number of features. Measured up to and at these numbers (AMD Zen 4, OpenBLAS, ten

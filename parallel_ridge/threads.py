@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import joblib
 from joblib.parallel import get_active_backend
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import LibController, ThreadpoolController
 
 from parallel_ridge.kernels import _fold
 
@@ -24,7 +24,8 @@ class _Process:
 
 def _after_fork() -> None:
     _Process.forked = True
-    _BlasLimit.lock, _BlasLimit.asked, _BlasLimit.current = threading.Lock(), [], None
+    _BlasLimit.lock, _BlasLimit.asked, _BlasLimit.lowered = threading.Lock(), [], []
+    _BlasLimit.lowest = None
 
 
 if hasattr(os, "register_at_fork"):
@@ -63,44 +64,48 @@ def _blas() -> ThreadpoolController:
     return ThreadpoolController().select(user_api="blas")
 
 
-class _BlasLimit(threading.Thread):
-    """Holds BLAS to few threads from `start` until `release`.
+class _BlasLimit:
+    """The lowest limit that anybody in `blas_threads` asks for, on each BLAS with one pool of threads.
 
-    The limit of a BLAS with threads of its own is the whole process's, and threadpoolctl lets one
-    thread alone set it and lift it. If a caller held it, leaving would lift the limit for the others, so
-    a helper thread holds the lowest limit requested.
+    The limit of such a pool is the whole process's. threadpoolctl lets one thread alone set it and
+    lift it, which would make the first caller's leaving lift the limit of all others. Here they share
+    one count, and no thread owns the limit.
     """
 
     lock = threading.Lock()
     asked: ClassVar[list[int]] = []
-    current: ClassVar[_BlasLimit | None] = None
-
-    def __init__(self, n_threads: int) -> None:
-        super().__init__(daemon=True)
-        self.n_threads = n_threads
-        self.held, self.over = threading.Event(), threading.Event()
-
-    def run(self) -> None:
-        """Hold the limit until told to let go."""
-        try:
-            with _blas().limit(limits=self.n_threads):
-                self.held.set()
-                self.over.wait()
-        finally:
-            self.held.set()  # nobody may wait for ever
+    lowered: ClassVar[list[tuple[LibController, int]]] = []
+    lowest: ClassVar[int | None] = None
 
     @classmethod
     def hold_lowest(cls) -> None:
         """Hold the lowest limit that any caller asks for; the lock is the caller's."""
         lowest = min(cls.asked, default=None)
-        if cls.current is not None and cls.current.n_threads != lowest:
-            cls.current.over.set()
-            cls.current.join()
-            cls.current = None
-        if cls.current is None and lowest is not None and _exceeds(lowest):
-            cls.current = cls(lowest)
-            cls.current.start()
-            cls.current.held.wait()
+        if lowest == cls.lowest:
+            return
+        for lib, before in cls.lowered:
+            if lib.num_threads == cls.lowest:  # otherwise others have set it since
+                _set_threads(lib, before)
+        cls.lowest, cls.lowered = lowest, []
+        for lib in _blas().lib_controllers:
+            before = lib.num_threads
+            if lowest is not None and before > lowest and not _limits_each_thread(lib):
+                _set_threads(lib, lowest)
+                cls.lowered.append((lib, before))
+
+
+def _limits_each_thread(lib: LibController) -> bool:
+    """Whether a limit holds for the thread that sets it, as OpenMP's do."""
+    return getattr(lib, "threading_layer", None) == "openmp"
+
+
+def _set_threads(lib: LibController, n_threads: int) -> None:
+    disown = getattr(lib, "clear_controlling_thread", None)  # before threadpoolctl 3.7 nobody owns
+    if disown is not None:
+        disown(force=True)
+    lib.set_num_threads(n_threads)
+    if disown is not None:
+        disown(force=True)
 
 
 @contextmanager
@@ -109,18 +114,18 @@ def blas_threads(n_threads: int) -> Iterator[None]:
     with _BlasLimit.lock:
         _BlasLimit.asked.append(n_threads)
         _BlasLimit.hold_lowest()
+    own = [lib for lib in _blas().lib_controllers if _limits_each_thread(lib)]
+    before = [lib.num_threads for lib in own]
+    for lib, most in zip(own, before, strict=True):
+        lib.set_num_threads(min(most, n_threads))
     try:
-        # If the caller has set a limit, only the caller's thread can lower it.
-        with _blas().limit(limits=n_threads) if _exceeds(n_threads) else nullcontext():
-            yield
+        yield
     finally:
+        for lib, most in zip(own, before, strict=True):
+            lib.set_num_threads(most)
         with _BlasLimit.lock:
             _BlasLimit.asked.remove(n_threads)
             _BlasLimit.hold_lowest()
-
-
-def _exceeds(n_threads: int) -> bool:
-    return any(pool["num_threads"] > n_threads for pool in _blas().info())
 
 
 # Up to this many features a decomposition (a Cholesky takes about 10 ms) runs on one thread.

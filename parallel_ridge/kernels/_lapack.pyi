@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,4 +16,4 @@ def rotate(
     columns: NDArray[np.float64],
     back: bool,
 ) -> None: ...
-def cholesky(matrix: NDArray[np.float64], panel: int) -> int: ...
+def cholesky(matrix: NDArray[Any], panel: int) -> int: ...

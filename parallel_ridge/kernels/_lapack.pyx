@@ -7,12 +7,16 @@ shapes, so no call reads or writes outside its arrays.
 
 from cpython.exc cimport PyErr_CheckSignals
 from libc.limits cimport INT_MAX
-from scipy.linalg.cython_blas cimport dgemm, dsyrk, dtrsm
-from scipy.linalg.cython_lapack cimport dormtr, dpotrf, dsyevd, dsytrd
+from scipy.linalg.cython_blas cimport dgemm, dsyrk, dtrsm, sgemm, ssyrk, strsm
+from scipy.linalg.cython_lapack cimport dormtr, dpotrf, dsyevd, dsytrd, spotrf
 
 from ._expect cimport expect
 
 import numpy as np
+
+ctypedef fused real:
+    float
+    double
 
 
 cdef double[::1] workspace(double size):
@@ -94,35 +98,47 @@ def rotate(double[::1, :] rotation, double[::1] factors, double[::1, :] columns,
         )
 
 
-def cholesky(double[::1, :] matrix, int panel):
+def cholesky(real[::1, :] matrix, int panel):
     """Replace a matrix by its lower Cholesky factor; return 0, or the order of a bad minor.
 
     A minor is bad if it is not positive. A single LAPACK call would ignore Ctrl-C for minutes, so
     each `panel` of columns has its own call.
     """
     cdef int info, left, width, below, order = <int> matrix.shape[0]
-    cdef double one = 1.0, minus = -1.0
+    cdef real one = 1.0, minus = -1.0
     expect(matrix.shape[1] == order and panel > 0, "a square matrix, and a panel of columns")
     for left in range(0, order, panel):
         width = min(panel, order - left)
         below = order - left - width
         with nogil:
             if left > 0:
-                dsyrk(b"L", b"N", &width, &left, &minus, &matrix[left, 0], &order, &one, &matrix[left, left], &order)
-            dpotrf(b"L", &width, &matrix[left, left], &order, &info)
+                if real is double:
+                    dsyrk(b"L", b"N", &width, &left, &minus, &matrix[left, 0], &order, &one, &matrix[left, left],
+                          &order)
+                else:
+                    ssyrk(b"L", b"N", &width, &left, &minus, &matrix[left, 0], &order, &one, &matrix[left, left],
+                          &order)
+            if real is double:
+                dpotrf(b"L", &width, &matrix[left, left], &order, &info)
+            else:
+                spotrf(b"L", &width, &matrix[left, left], &order, &info)
         if info > 0:
             return left + info
         PyErr_CheckSignals()
         if below > 0:
             with nogil:
                 if left > 0:
-                    dgemm(
-                        b"N", b"T", &below, &width, &left, &minus, &matrix[left + width, 0], &order,
-                        &matrix[left, 0], &order, &one, &matrix[left + width, left], &order,
-                    )
-                dtrsm(
-                    b"R", b"L", b"T", b"N", &below, &width, &one, &matrix[left, left], &order,
-                    &matrix[left + width, left], &order,
-                )
+                    if real is double:
+                        dgemm(b"N", b"T", &below, &width, &left, &minus, &matrix[left + width, 0], &order,
+                              &matrix[left, 0], &order, &one, &matrix[left + width, left], &order)
+                    else:
+                        sgemm(b"N", b"T", &below, &width, &left, &minus, &matrix[left + width, 0], &order,
+                              &matrix[left, 0], &order, &one, &matrix[left + width, left], &order)
+                if real is double:
+                    dtrsm(b"R", b"L", b"T", b"N", &below, &width, &one, &matrix[left, left], &order,
+                          &matrix[left + width, left], &order)
+                else:
+                    strsm(b"R", b"L", b"T", b"N", &below, &width, &one, &matrix[left, left], &order,
+                          &matrix[left + width, left], &order)
             PyErr_CheckSignals()
     return 0

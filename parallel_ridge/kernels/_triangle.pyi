@@ -18,6 +18,6 @@ def select(matrix: NDArray[np.float64], kept: NDArray[np.intp]) -> None: ...
 def scale(
     matrix: NDArray[np.float64],
     factors: NDArray[np.float64],
-    out: NDArray[np.float64],
+    out: NDArray[Any],
     norm: NDArray[np.float64],
 ) -> None: ...

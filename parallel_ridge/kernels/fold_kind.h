@@ -73,10 +73,10 @@ static inline const char *KIND(quad)(const struct KIND(stripe) *stripe, int q)
 #endif
 }
 
-static void KIND(mark)(struct KIND(stripe) *stripe, int n_groups)
+static inline void KIND(mark)(struct KIND(stripe) *stripe, int n_groups, int n_panels)
 {
     typedef uint64_t words __attribute__((vector_size(VECTOR_BYTES), may_alias));
-    for (int p = 0; p < STRIPE / PANEL; p++)
+    for (int p = 0; p < n_panels; p++)
         for (int w = 0; w < GROUPS / 64; w++) {
             words any[VECTORS];
             for (int v = 0; v < VECTORS; v++)
@@ -105,6 +105,7 @@ static inline __attribute__((always_inline)) void KIND(pack)(const struct fold_r
                                                              TOTAL *class_sums, struct KIND(stripe) *out)
 {
     const int n_groups = (int)((end - begin + GROUP - 1) / GROUP);
+    const int n_panels = (width + PANEL - 1) / PANEL; /* nobody reads the others */
     const IN *shift = job->shift ? (const IN *)job->shift + first : NULL;
     IN rows[GROUP][STRIPE];
     memset(rows, 0, sizeof rows);
@@ -149,7 +150,7 @@ static inline __attribute__((always_inline)) void KIND(pack)(const struct fold_r
 #ifdef OFFSET
         INTERLEAVE(rows, out->panels[0][r], out->quads[0][r], sizeof out->quads[0]);
 #else
-        for (int p = 0; p < STRIPE / PANEL; p++) {
+        for (int p = 0; p < n_panels; p++) {
             PACKED *panel = (PACKED *)out->panels[p][r];
             for (int j = 0; j < PANEL; j++)
                 for (int g = 0; g < GROUP; g++)
@@ -157,7 +158,7 @@ static inline __attribute__((always_inline)) void KIND(pack)(const struct fold_r
         }
 #endif
     }
-    KIND(mark)(out, n_groups);
+    KIND(mark)(out, n_groups, n_panels);
 }
 
 static inline KIND(vector) KIND(broadcast)(const char *p)

@@ -82,15 +82,15 @@ class Splits:
 
         def make(cv: Any) -> Splits:
             splits = make_splits(cv, X, y, groups)
-            group = number_rows(splits, n, most)
-            if group is None:
+            numbered = number_rows(splits, n, most)
+            if numbered is None:
                 return Splits([[]] * len(splits), [[]] * len(splits), rows=splits)
-            sets = [
-                [np.unique(group[rows]).tolist() for rows in (split.train, split.test)]
-                for split in splits
-            ]
-            train, test = map(list, zip(*sets, strict=True))
-            return Splits(train, test, int(group.max()) + 1, group)
+            group, member = numbered
+            train, test = (
+                [np.flatnonzero(of_split & bit).tolist() for of_split in member.T]
+                for bit in (2, 1)
+            )
+            return Splits(train, test, len(member), group)
 
         # A splitter may draw at random: one process decides for all.
         return backend.map(make, [cv])[0]._within(source.local_rows)
@@ -205,24 +205,44 @@ def _positions(rows: Any, n: int, split: int) -> NDArray[np.intp]:
     if len(rows) and (rows.min() < -n or rows.max() >= n):
         worst = rows.max() if rows.max() >= n else rows.min()
         raise ValueError(f"Split {split} of cv has row {worst}, and there are {n} rows.")
-    positions: NDArray[np.intp] = rows.astype(np.intp) % max(n, 1)
+    positions: NDArray[np.intp] = rows.astype(np.intp, copy=False)
+    if len(rows) and rows.min() < 0:
+        positions = np.where(positions < 0, positions + n, positions)
     return positions
 
 
-def number_rows(splits: Sequence[Split], n: int, most: int) -> NDArray[np.intp] | None:
-    """Number the rows: rows that every split treats alike get the same number.
+def number_rows(
+    splits: Sequence[Split], n: int, most: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp]] | None:
+    """Number the rows: rows that every split treats alike form a group.
+
+    Returns
+    -------
+    group : ndarray of shape (n,)
+    member : ndarray of shape (n_groups, n_splits)
+        2 for groups of a training set, 1 for groups of a test set, and their sum for both.
 
     None if a set repeats a row, or if there are more than ``min(most, 2 * n_splits + 1)`` groups.
     """
-    group = np.zeros(n, dtype=np.intp)
+    most = min(most, 2 * len(splits) + 1)
+    small: Any = np.int8 if 4 * most <= 128 else np.int32
+    group, member = np.zeros(n, small), np.zeros((1, 0), np.intp)
     for split in splits:
-        counts = [np.bincount(rows, minlength=n) for rows in (split.train, split.test)]
-        if max(count.max() for count in counts) > 1:
+        group *= 4
+        for bit, rows in ((2, split.train), (1, split.test)):
+            chosen = np.zeros(n, np.int8)
+            chosen[rows] = bit
+            if np.count_nonzero(chosen) < len(rows):
+                return None
+            group += chosen
+        seen = np.zeros(4 * len(member), np.bool_)
+        seen[group] = True
+        (keys,) = np.nonzero(seen)
+        if len(keys) > most:
             return None
-        _, group = np.unique(4 * group + 2 * counts[0] + counts[1], return_inverse=True)
-        if group.max() >= min(most, 2 * len(splits) + 1):
-            return None
-    return group
+        member = np.column_stack([member[keys // 4], keys % 4])
+        group = (np.cumsum(seen, dtype=small) - small(1))[group]
+    return group.astype(np.intp), member
 
 
 def summands(parts: Sequence[T], members: Sequence[Sequence[int]]) -> list[list[T]]:

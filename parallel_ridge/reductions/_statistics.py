@@ -338,9 +338,13 @@ class StatisticsReduction:
         total.n_samples += m
         total.weight_sum += m if weights is None else float(weights.sum())
         labels = block.labels
-        if weights is not None and labels.indptr is not None:
+        counts = np.bincount(labels.codes, minlength=k)
+        total.class_counts += counts
+        if weights is None:
+            total.class_weights += counts
+            return
+        if labels.indptr is not None:
             weights = np.repeat(weights, np.diff(labels.indptr))
-        total.class_counts += np.bincount(labels.codes, minlength=k)
         total.class_weights += np.bincount(labels.codes, weights, minlength=k)
 
     def finish(self, total: PartialSums) -> SufficientStatistics:

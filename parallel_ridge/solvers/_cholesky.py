@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,8 @@ class CholeskyFactor:
     Attributes
     ----------
     lower : ndarray of shape (m, m)
-        Factor for the columns that vary; only the lower triangle is meaningful.
+        Factor for the columns that vary; only the lower triangle is meaningful. Of float64, or of
+        float32 to precondition with.
     scale : ndarray of shape (m,)
     condition : float
         Estimated condition number of the scaled system.
@@ -42,7 +44,7 @@ class CholeskyFactor:
     problem : Problem
     """
 
-    lower: NDArray[np.float64]
+    lower: NDArray[Any]
     scale: NDArray[np.float64]
     condition: float
     lost: float
@@ -58,10 +60,16 @@ class CholeskyFactor:
         """Coefficients for right-hand sides, both of shape (t, d)."""
         coef = np.zeros_like(rhs)
         if len(self.lower):
-            scaled = rhs[:, self.varies] * self.scale
-            solution, _ = lapack.dpotrs(self.lower, scaled.T, lower=1, overwrite_b=1)
-            coef[:, self.varies] = solution.T * self.scale
+            coef[:, self.varies] = self.solve_columns(rhs[:, self.varies].T).T
         return coef
+
+    def solve_columns(self, rhs: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Solutions in the columns that vary, shape (m, t)."""
+        scale = self.scale[:, None]
+        potrs = lapack.dpotrs if self.lower.dtype == np.float64 else lapack.spotrs
+        solution, _ = potrs(self.lower, rhs * scale, lower=1, overwrite_b=1)
+        scaled: NDArray[np.float64] = solution * scale
+        return scaled
 
     def error(self, coef: NDArray[np.float64]) -> float:
         """Estimated relative error of the solution, given the rounding of the system.
@@ -88,15 +96,16 @@ class CholeskyFactor:
 
 
 def cholesky(
-    system: NDArray[np.float64], norm: NDArray[np.float64], limit: float
-) -> tuple[NDArray[np.float64], float]:
+    system: NDArray[Any], norm: NDArray[np.float64], limit: float
+) -> tuple[NDArray[Any], float]:
     """Factorise a C-ordered upper triangle in place; return the lower factor and its condition."""
     factor = system.T
     if not len(factor):
         return factor, 1.0
     if _lapack.cholesky(factor, CHOLESKY_PANEL) > 0:
         raise IllConditioned(np.inf)
-    reciprocal, _ = lapack.dpocon(factor, norm.max(initial=0.0), uplo="L")
+    pocon = lapack.dpocon if factor.dtype == np.float64 else lapack.spocon
+    reciprocal, _ = pocon(factor, norm.max(initial=0.0), uplo="L")
     if reciprocal * limit < 1.0:
         raise IllConditioned(1.0 / reciprocal if reciprocal else np.inf)
     return factor, 1.0 / reciprocal

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
@@ -152,26 +154,6 @@ class NormalEquations:
         sums = (SEARCH_ACCURACY[self.kind] / lost) ** 2 if lost > 0.0 else np.inf
         return min(SEARCH_LIMIT[self.kind], sums)
 
-    def solve_cholesky(
-        self, alpha: float, overwrite: bool = False, limit: float | None = None
-    ) -> Solution:
-        """Solve by a Cholesky factorisation of the system scaled to a unit diagonal.
-
-        The condition number after scaling, which is estimated, governs the error (Higham, Accuracy
-        and Stability of Numerical Algorithms, 2nd ed., section 10.1). The cost is d^3 / 3
-        multiplications.
-
-        Raises
-        ------
-        IllConditioned
-            If the condition number exceeds ``limit`` (`limit(alpha)` if None).
-        """
-        factor = self.factorise(alpha, overwrite, self.limit(alpha) if limit is None else limit)
-        coef = factor.solve(self.rhs)
-        if limit is None and not self.accurate(factor, coef):
-            raise IllConditioned(factor.condition, factor.lost)
-        return factor.solution(coef)
-
     def tridiagonal(self) -> Tridiagonal:
         """The system in tridiagonal form, in the penalty's metric; ``4/3 d^3`` multiplications."""
         root = np.sqrt(self.penalties)
@@ -244,8 +226,14 @@ class NormalEquations:
         trace = float((self.gram.diagonal() / self.penalties).sum())  # no eigenvalue is larger
         return trace / penalty + 1.0 if penalty else np.inf
 
-    def factorise(self, alpha: float, overwrite: bool, limit: float) -> CholeskyFactor:
+    def factorise(
+        self, alpha: float, overwrite: bool, limit: float, dtype: Any = np.float64
+    ) -> CholeskyFactor:
         """Cholesky factorisation of the system scaled to a unit diagonal.
+
+        The condition number after scaling, which is estimated, governs the error (Higham, Accuracy
+        and Stability of Numerical Algorithms, 2nd ed., section 10.1). The cost is d^3 / 3
+        multiplications.
 
         Raises
         ------
@@ -254,7 +242,7 @@ class NormalEquations:
         """
         penalty = self.penalty(alpha) * self.penalties
         scale = 1.0 / np.sqrt(self.gram.diagonal() + penalty)
-        system = self.gram if overwrite else np.empty_like(self.gram)
+        system = self.gram if overwrite else np.empty_like(self.gram, dtype)
         norm = np.zeros(len(system))
         _triangle.scale(self.gram, scale, system, norm)
         lost = self.lost(alpha)

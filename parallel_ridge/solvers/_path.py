@@ -5,8 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+import numpy as np
+from numpy.typing import NDArray
+
 from parallel_ridge.exceptions import IllConditioned, IllConditionedWarning, warn_caller
-from parallel_ridge.numerics import FACTOR_PAYS, REFINE_LIMIT
+from parallel_ridge.numerics import (
+    FACTOR_PAYS,
+    FLOAT32_FACTOR,
+    NEARBY_ACCURACY,
+    REFINE_LIMIT,
+)
+from parallel_ridge.solvers._cholesky import CholeskyFactor
+from parallel_ridge.solvers._nearby import affordable_steps, solve_nearby
 from parallel_ridge.solvers._normal_equations import NormalEquations
 from parallel_ridge.solvers._problem import Problem, Solution
 from parallel_ridge.solvers._refinement import exact_residual, refine
@@ -39,20 +49,11 @@ def solve_penalties(
     IllConditioned
         If no solver is accurate enough for one of the penalties, and there is no rescue.
     """
+    if solver != "eigen" and len(alphas) <= tridiagonal_pays(len(system.gram)):
+        return _by_cholesky(system, alphas, limit, rescue), "cholesky"
     limits = [(limit or system.limit)(alpha) for alpha in alphas]
     if solver == "eigen":
         return _by_spectrum(system, alphas, limits), "eigen"
-
-    def by_cholesky(alpha: float, most: float) -> Solution:
-        try:
-            return system.solve_cholesky(alpha, limit=None if limit is None else most)
-        except IllConditioned as error:
-            if rescue is None:
-                raise
-            return rescue(alpha, error)
-
-    if len(alphas) <= tridiagonal_pays(len(system.gram)):
-        return [by_cholesky(*pair) for pair in zip(alphas, limits, strict=True)], "cholesky"
     least = min(limits)
     bounds = [system.condition_bound(alpha) for alpha in alphas]
     if sum(bound > least for bound in bounds) > FACTOR_PAYS and max(bounds) <= least**2:
@@ -61,12 +62,59 @@ def solve_penalties(
     form = system.tridiagonal()
     fits = [form.condition(alpha) <= most for alpha, most in zip(alphas, limits, strict=True)]
     found = iter(form.solutions([alpha for alpha, good in zip(alphas, fits, strict=True) if good]))
-    path = [
-        # A Cholesky is the more accurate of the two, because it allows scaling.
-        next(found) if good else by_cholesky(alpha, most)
-        for alpha, good, most in zip(alphas, fits, limits, strict=True)
-    ]
-    return path, "tridiagonal"
+    # A Cholesky is the more accurate of the two, because it allows scaling.
+    small = [alpha for alpha, good in zip(alphas, fits, strict=True) if not good]
+    others = iter(_by_cholesky(system, small, limit, rescue))
+    return [next(found if good else others) for good in fits], "tridiagonal"
+
+
+def _by_cholesky(
+    system: NormalEquations,
+    alphas: Sequence[float],
+    limit: Callable[[float], float] | None,
+    rescue: Callable[[float, IllConditioned], Solution] | None,
+) -> list[Solution]:
+    """Solve for each penalty by a Cholesky factorisation, or from that of a smaller penalty.
+
+    Penalties ascend, so a factor's condition number bounds those of all systems it is used for. In
+    searches factors are float32 while that suffices for conjugate gradients to converge quickly.
+    """
+    steps = affordable_steps(*system.rhs.T.shape)
+    accuracy = NEARBY_ACCURACY["path" if limit is None else "search"]
+    found: dict[float, Solution] = {}
+    factor: CholeskyFactor | None = None
+
+    def accurate(factor: CholeskyFactor, coef: NDArray[np.float64], alpha: float) -> bool:
+        return system.accurate(factor, coef) if limit is None else factor.condition <= limit(alpha)
+
+    def nearby(factor: CholeskyFactor, alpha: float) -> NDArray[np.float64] | None:
+        coef = solve_nearby(system, factor, alpha, steps, accuracy)
+        return coef if coef is not None and accurate(factor, coef, alpha) else None
+
+    single = steps > 0 and limit is not None
+    for alpha in sorted(alphas):
+        coef = nearby(factor, alpha) if factor is not None and steps else None
+        if coef is None and single:
+            factor = None  # frees its memory
+            with suppress(IllConditioned):
+                factor = system.factorise(alpha, False, FLOAT32_FACTOR, np.float32)
+                coef = nearby(factor, alpha)
+            single = coef is not None
+        if coef is None:
+            factor = None
+            try:
+                factor = system.factorise(alpha, False, (limit or system.limit)(alpha))
+                coef = factor.solve(system.rhs)
+                if not accurate(factor, coef, alpha):
+                    raise IllConditioned(factor.condition, factor.lost)
+            except IllConditioned as error:
+                if rescue is None:
+                    raise
+                found[alpha] = rescue(alpha, error)
+                continue
+        assert factor is not None
+        found[alpha] = factor.solution(coef)
+    return [found[alpha] for alpha in alphas]
 
 
 def _by_spectrum(

@@ -1,0 +1,88 @@
+"""Solutions for penalties near one whose Cholesky factor is known."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import blas
+
+from parallel_ridge.solvers._cholesky import CholeskyFactor
+from parallel_ridge.solvers._normal_equations import NormalEquations
+
+STEP_COST = 1.5
+"""Time of a step per multiplication, relative to that of a factorisation: products with few columns
+are slower than those inside of a factorisation. Measured at 2,000 and 6,000 features, ten targets."""
+LEAST_STEPS = 3
+"""Steps that must be affordable for a trial: fewer hardly ever suffice."""
+LEAST_FEATURES = 1000
+"""Below this order a factorisation takes a few ms, and a step little less."""
+
+
+def affordable_steps(n_features: int, n_targets: int) -> int:
+    """Number of steps that cost less than a Cholesky factorisation, ``d^3 / 6``; 0 if too few.
+
+    A step costs ``2 d^2 t``: a product with the system, and one with the inverse of the factor.
+    """
+    steps = int(0.8 * n_features / (12.0 * STEP_COST * n_targets))
+    return steps if steps >= LEAST_STEPS and n_features >= LEAST_FEATURES else 0
+
+
+def solve_nearby(
+    system: NormalEquations, factor: CholeskyFactor, alpha: float, most: int, accuracy: float
+) -> NDArray[np.float64] | None:
+    """Solve a system by conjugate gradients, preconditioned with its factor for another penalty.
+
+    For the penalties a of the factor and b of the system, all eigenvalues of the preconditioned
+    system lie between 1 and b / a, so penalties near each other need few steps; so do penalties that
+    are all much smaller, or all much larger, than the eigenvalues of the Gram matrix.
+
+    Parameters
+    ----------
+    system : NormalEquations
+    factor : CholeskyFactor
+        Of the same system.
+    alpha : float
+        Penalty to solve for.
+    most : int
+        Largest number of steps.
+    accuracy : float
+        Relative error, in the norm of the system, at which to stop.
+
+    Returns
+    -------
+    coef : ndarray of shape (t, d), or None
+        None as soon as the steps taken suggest that ``most`` do not suffice.
+
+    References
+    ----------
+    Saad (2003), Iterative Methods for Sparse Linear Systems, 2nd ed., section 9.2.
+    """
+    gram = system.gram.T
+    penalty = (system.penalty(alpha) * system.penalties)[:, None]
+    left = np.asfortranarray(system.rhs[:, system.varies].T)
+    x = np.zeros_like(left)
+    direction, energy, before = x, np.zeros(left.shape[1]), np.ones(left.shape[1])
+    rhs = left.copy(order="F")
+    log_accuracy = 2.0 * np.log(accuracy)
+    for step in range(most + 1):
+        solved = factor.solve_columns(left)
+        # The error in the norm of the system, whose square is as large as this, up to b / a.
+        size = np.einsum("ij,ij->j", left, solved)
+        if step:
+            energy = np.einsum("ij,ij->j", rhs, x)
+            worst = float(np.max(size / np.maximum(energy, np.finfo(np.float64).tiny)))
+            if worst <= accuracy**2:
+                coef = np.zeros_like(system.rhs)
+                coef[:, system.varies] = x.T
+                return coef
+            if step >= LEAST_STEPS and step * log_accuracy < most * np.log(min(worst, 1.0)):
+                break
+        direction = np.asfortranarray(solved + size / before * direction)
+        product = blas.dsymm(1.0, gram, direction, lower=1)
+        product += penalty * direction
+        curvature = np.einsum("ij,ij->j", direction, product)
+        length = np.divide(size, curvature, out=np.zeros_like(size), where=curvature > 0.0)
+        x = x + length * direction
+        left -= length * product
+        before = np.maximum(size, np.finfo(np.float64).tiny)
+    return None
