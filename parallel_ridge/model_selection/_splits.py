@@ -87,8 +87,7 @@ class Splits:
                 return Splits([[]] * len(splits), [[]] * len(splits), rows=splits)
             group, member = numbered
             train, test = (
-                [np.flatnonzero(of_split & bit).tolist() for of_split in member.T]
-                for bit in (2, 1)
+                [np.flatnonzero(of_split & bit).tolist() for of_split in member.T] for bit in (2, 1)
             )
             return Splits(train, test, len(member), group)
 

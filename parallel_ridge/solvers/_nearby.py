@@ -12,6 +12,8 @@ from parallel_ridge.solvers._normal_equations import NormalEquations
 STEP_COST = 1.5
 """Time of a step per multiplication, relative to that of a factorisation: products with few columns
 are slower than those inside of a factorisation. Measured at 2,000 and 6,000 features, ten targets."""
+LEAST_TARGETS = 8
+"""A step for fewer targets takes as long as for these: it reads the system and the factor."""
 LEAST_STEPS = 3
 """Steps that must be affordable for a trial: fewer hardly ever suffice."""
 LEAST_FEATURES = 1000
@@ -21,9 +23,9 @@ LEAST_FEATURES = 1000
 def affordable_steps(n_features: int, n_targets: int) -> int:
     """Number of steps that cost less than a Cholesky factorisation, ``d^3 / 6``; 0 if too few.
 
-    A step costs ``2 d^2 t``: a product with the system, and one with the inverse of the factor.
+    A step costs ``2 d^2 t`` for t targets: products with the system and with the factor's inverse.
     """
-    steps = int(0.8 * n_features / (12.0 * STEP_COST * n_targets))
+    steps = int(0.8 * n_features / (12.0 * STEP_COST * max(n_targets, LEAST_TARGETS)))
     return steps if steps >= LEAST_STEPS and n_features >= LEAST_FEATURES else 0
 
 

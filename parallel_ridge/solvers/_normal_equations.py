@@ -22,7 +22,7 @@ from parallel_ridge.numerics import (
     UNRELATED,
 )
 from parallel_ridge.solvers._cholesky import CholeskyFactor, cholesky
-from parallel_ridge.solvers._problem import Problem, Solution, n_targets
+from parallel_ridge.solvers._problem import Problem, n_targets
 from parallel_ridge.solvers._spectrum import Spectrum, Tridiagonal
 from parallel_ridge.statistics import SufficientStatistics
 
