@@ -43,6 +43,10 @@ FIT, LEFT_OUT, FOLDED, PREDICT, ONE_ROW = (
 JOBS = (FIT, LEFT_OUT, FOLDED, PREDICT, ONE_ROW)
 N_FOLDS, N_PENALTIES = 5, 10
 
+RATE_NAMES = {"float32": "`sgemm`", "float64": "`dgemm`", "integers": "integer kernel"}
+READING = "reading"
+"""What the rates are called beside a share of the limit."""
+
 WORTH_A_WORD, HALF = 0.05, 0.5
 """Seconds from which on a job says why it is so far from its limit, and the share that is far."""
 
@@ -153,15 +157,30 @@ class Work:
 
     def limit(self, job: str, rates: Rates) -> float | None:
         """Seconds that a job takes at least; None for what has no formula."""
+        parts = self.parts(job, rates)
+        if parts is None:
+            return None
+        memory = parts.pop(READING)
+        return max(sum(parts.values()), memory)
+
+    def bound(self, job: str, rates: Rates) -> str:
+        """The rate that most of the limit is due to; empty for what has no formula."""
+        parts = self.parts(job, rates)
+        return max(parts, key=lambda name: parts[name]) if parts else ""
+
+    def parts(self, job: str, rates: Rates) -> dict[str, float] | None:
+        """Seconds of a job at each rate; None for what has no formula."""
         if job == ONE_ROW:
             return None
         triangle, double, products = self.operations(job)
-        seconds = (
-            triangle / getattr(rates, self.numbers)
-            + double / rates.float64
-            + products / getattr(rates, self.products)
-        )
-        return max(float(seconds), self.n_bytes / rates.memory)
+        seconds = dict.fromkeys(RATE_NAMES.values(), 0.0)
+        for rate, operations in (
+            (self.numbers, triangle),
+            ("float64", double),
+            (self.products, products),
+        ):
+            seconds[RATE_NAMES[rate]] += float(operations) / getattr(rates, rate)
+        return seconds | {READING: self.n_bytes / rates.memory}
 
     def operations(self, job: str) -> tuple[float, float, float]:
         """Multiply-adds of the triangle, those that need float64, and those of other products."""

@@ -141,6 +141,8 @@ class Job(Comparison):
         What is done to the shape.
     limit : float, default=None
         Seconds that the job takes at least on this machine.
+    bound : str, default=""
+        The rate that most of the limit is due to.
     peaks : tuple of callables returning float
         MiB that the job adds at its peak: ours, and the peer's.
     kept : dict, default=None
@@ -149,13 +151,15 @@ class Job(Comparison):
 
     job: str = ""
     limit: float | None = None
+    bound: str = ""
     peaks: tuple[Measurement, ...] = ()
     kept: dict[str, dict[str, Any]] | None = None
 
     def measure(self, repetitions: int) -> dict[str, Any]:
         """All measurements, as JSON holds them."""
         result = super().measure(repetitions)
-        result |= {"job": self.job, "limit": self.limit, "peaks": [peak() for peak in self.peaks]}
+        result |= {"job": self.job, "limit": self.limit, "bound": self.bound}
+        result["peaks"] = [peak() for peak in self.peaks]
         if self.kept is not None:
             self.kept[self.job] = result
         return result

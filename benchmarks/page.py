@@ -333,12 +333,12 @@ def _job(row: Mapping[str, Any], facts: Mapping[str, str], fits: Mapping[str, fl
 
 
 def of_the_limit(row: Mapping[str, Any]) -> str:
-    """Share of a job's time that it needs at least; where that is small and matters, why."""
+    """Share of a job's time that it needs at least, and the rate that sets it; if far from it, why."""
     if not (row["limit"] and row["ours"]):
         return ""
     seconds = median(row["ours"])
     share = row["limit"] / seconds
-    text = f"{share:.0%}"
+    text = f"{share:.0%} ({row['bound']})"
     if share < HALF and seconds > WORTH_A_WORD:
         text += f": {WHY.get((row['name'], row['job']), 'not explained yet')}"
     return text

@@ -521,16 +521,19 @@ class Jobs:
             peer_once=peer_once,
             job=job,
             limit=self._limit(job),
+            bound=self._work(job).bound(job, self.rates),
             peaks=tuple(self._peaks(job, seconds)) if ours else (),
             kept=self.kept,
         )
 
     def _limit(self, job: str) -> float | None:
-        if job == PREDICT:
-            work = Work.of(self.X[:PREDICTED], self.shape.k, self.shape.integers)
-            return work.limit(job, self.rates)
-        iterates = self.ours.model.solver_ == "cg"
-        return None if iterates else self.work.limit(job, self.rates)
+        iterates = self.ours.model.solver_ == "cg" and job != PREDICT
+        return None if iterates else self._work(job).limit(job, self.rates)
+
+    def _work(self, job: str) -> Work:
+        if job != PREDICT:
+            return self.work
+        return Work.of(self.X[:PREDICTED], self.shape.k, self.shape.integers)
 
     def _peaks(self, job: str, seconds: float) -> Iterator[Measurement]:
         small = self.work.values < LARGE or job == ONE_ROW
@@ -579,7 +582,8 @@ def shapes(options: Options) -> Iterator[Row]:
 
     *Of the limit* is the least time that the job can take on this machine, over our median: the
     operations that it needs (`benchmarks/limits.py` counts them), at the rates in the table below,
-    or one read of the rows if that takes longer. It is empty where rows are solved by conjugate
+    or one read of the rows if that takes longer; beside it stands the rate that most of that time is
+    due to. It is empty where rows are solved by conjugate
     gradients, whose number of steps depends on the numbers. It can be more than 100 %: zeros in runs
     are skipped, and some searches need fewer operations than one factorisation for each penalty and
     fold. *Memory* is what a job adds at its peak, in a fresh process, of shapes of ten million

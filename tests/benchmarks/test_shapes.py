@@ -81,6 +81,11 @@ def test_each_part_has_its_rate_and_no_job_is_faster_than_memory():
     expected = triangle / 5 + double / 3 + products / 2
     assert work.limit(LEFT_OUT, rates) == pytest.approx(expected)
     assert work.limit(LEFT_OUT, replace(rates, memory=1e-3)) == X.nbytes / 1e-3
+    assert work.bound(LEFT_OUT, rates) == "`sgemm`"
+    assert work.bound(LEFT_OUT, replace(rates, float64=0.1)) == "`dgemm`"
+    assert work.bound(FIT, rates) == "integer kernel"
+    assert work.bound(FIT, replace(rates, memory=1e-3)) == "reading"
+    assert work.bound(ONE_ROW, rates) == ""
 
 
 @pytest.mark.parametrize("shape", [(12, 6), (6, 12)])
@@ -139,13 +144,13 @@ def test_what_takes_too_long_is_left_out_and_says_so(rows):
 def test_the_page_has_a_table_a_job_the_map_and_its_mean(rows, tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
     slow = next(row for row in rows if row.get("job") == FIT)
-    slow |= {"ours": [0.2], "limit": 0.05, "peaks": [3.0, 20.0]}
+    slow |= {"ours": [0.2], "limit": 0.05, "bound": "`sgemm`", "peaks": [3.0, 20.0]}
     monkeypatch.setitem(limits.WHY, (slow["name"], FIT), "a reason.")
     results = {"shapes": {"quick": True, "machine": page.machine(), "rows": rows}}
     text = page.render(results, shapes.GROUPS)
     for job in JOBS:
         assert f"\n{job}:\n" in text
-    assert "25%: a reason." in text and "3.00 MiB, peer 20.0 MiB" in text
+    assert "25% (`sgemm`): a reason." in text and "3.00 MiB, peer 20.0 MiB" in text
     ratios = page.ratios(results["shapes"])
     assert f"The geometric mean of the {len(ratios)} ratios is" in text
     assert f"{sum(value < 1 for value in ratios)} of them" in text or "none of them" in text
