@@ -59,9 +59,9 @@ from parallel_ridge.threads import blas_threads
 OWN_OPTIONS = ("backend", "n_jobs", "memory", "verbose")
 # Rows that Python converts, multiplies as sparse, or searches for what is not finite, at a time.
 PART_ROWS = 2048
-# Predictions: multiplications that one thread does in less time than two need to start, and those
-# between two looks for Ctrl-C.
-ONE_THREAD = 2**20
+# Predictions: multiplications that one thread does in a ms or two, while a second one may wait as long
+# for threads of BLAS that still spin; and those between two looks for Ctrl-C.
+ONE_THREAD = 2**23
 ONE_CALL = 2**35
 
 

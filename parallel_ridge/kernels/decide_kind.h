@@ -115,9 +115,11 @@ static void KIND(multiply)(const struct decide_job *job, const struct KIND(plan)
         for (ptrdiff_t p = 0; p < n; p += PANEL, panel += depth * PANEL) {
             const int vectors = n - p < PANEL ? (int)((n - p + LANES - 1) / LANES) : VECTORS;
             const REAL *const intercepts = from + depth == d ? plan->intercepts + p : NULL;
+            /* Converted rows are in the cache, and what lies beyond them may be no memory at all. */
+            const int ahead = p == 0 && !plan->converted;
 #define CASE(v)                                                                                                        \
     case v:                                                                                                            \
-        KIND(multiply_panel)(v <= VECTORS ? v : VECTORS, n_rows, rows + from, stride, panel, depth, p == 0, from == 0, \
+        KIND(multiply_panel)(v <= VECTORS ? v : VECTORS, n_rows, rows + from, stride, panel, depth, ahead, from == 0,  \
                              intercepts, plan->tile + p, plan->strip);                                                 \
         break
             switch (vectors) {

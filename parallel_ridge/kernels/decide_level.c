@@ -22,7 +22,7 @@
 
 /* A panel of DEPTH columns stays in the L1 cache; rows and tile stay in L2. */
 #define DEPTH 400
-#define STRIP_BYTES (1 << 20)
+#define STRIP_BYTES (1 << 22)
 #define STRIP_PANELS 64
 #define TILE_BYTES (1 << 17)
 #define AHEAD 12                  /* rows to prefetch */
