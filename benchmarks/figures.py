@@ -206,7 +206,7 @@ def _map(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
         colour = "white" if dark else "black"
         axes.text(at[1], at[0], text, ha="center", va="center", fontsize=9, color=colour)
     axes.set_yticks(range(len(names)), [name.replace("`", "") for name in names], fontsize=9)
-    axes.set_xticks(range(len(jobs)), [job.replace("`", "") for job in jobs], fontsize=9)
+    axes.set_xticks(range(len(jobs)), [job.replace("`", "") for job in jobs], fontsize=8)
     axes.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
     axes.spines[:].set_visible(False)
     bar = axes.figure.colorbar(image, ax=axes, shrink=0.6, label=MAP_TITLE.partition(",")[0])

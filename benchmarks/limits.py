@@ -50,8 +50,82 @@ READING = "reading"
 WORTH_A_WORD, HALF = 0.05, 0.5
 """Seconds from which on a job says why it is so far from its limit, and the share that is far."""
 
-WHY: dict[tuple[str, str], str] = {}
-"""Why a job takes more than twice its limit, by shape and job; filled in by hand."""
+_EIGENVECTORS = "most of it is `dsyevd`, at a tenth to a third of the rate of `dgemm`"
+_SMALL_ORDERS = "many steps of a ms or two: LAPACK at small orders, threads that wake up"
+_COLUMNS = "columns are centred and transposed twice, for the products and for the coefficients"
+_THIN = "reading, packing and labels take longer than the products of so few columns"
+_VALUES = "squares and sums of all decision values, or comparisons, take as long as the products"
+_SPARSE = "sparse products wait for memory"
+_SPLITS = "scikit-learn's splitter, sorting the rows into folds, and decisions of a few ns each"
+_DOUBLE = "decision values of these rows are float64; the limit counts float32 products"
+WHY: dict[tuple[str, str], str] = {
+    **{
+        (f"MNIST, 60,000 x 784 `{dtype}`, 10 classes", PREDICT): _DOUBLE
+        for dtype in ("float64", "int64")
+    },
+    **{
+        (name, LEFT_OUT): _EIGENVECTORS
+        for name in (
+            "500 x 784 `float32`, 10 classes",
+            "MNIST, 500 x 784 `uint8`, 10 classes",
+            "1,000 x 10,000 `float64`, 5 classes",
+            "2,000 x 20,000 `float32`, 5 classes",
+            "bytes, 2,000 x 12,288 `uint8`, 10 classes",
+            "3,000 x 2,000 `float64`, 10 classes",
+            "12,000 x 6,000 `float32`, 10 classes",
+            "text, 1,000 x 60,000 `float64`, 10 classes",
+        )
+    },
+    **{
+        (name, FOLDED): _SMALL_ORDERS
+        for name in (
+            "500 x 784 `float32`, 10 classes",
+            "MNIST, 500 x 784 `uint8`, 10 classes",
+            "300 x 10,000 `float32`, 4 classes",
+            "1,000 x 10,000 `float64`, 5 classes",
+            "text, 1,000 x 60,000 `float64`, 10 classes",
+        )
+    },
+    **{
+        (name, job): _COLUMNS
+        for name, job in (
+            ("300 x 10,000 `float32`, 4 classes", FIT),
+            ("300 x 10,000 `float32`, 4 classes", LEFT_OUT),
+            ("2,000 x 20,000 `float32`, 5 classes", FOLDED),
+        )
+    },
+    **{
+        (name, job): _VALUES
+        for name, job in (
+            ("20,000 x 64 `float32`, 100 classes", LEFT_OUT),
+            ("20,000 x 64 `float32`, 100 classes", FOLDED),
+            ("20,000 x 1,000 `float32`, 300 classes", FOLDED),
+            ("30,000 x 768 `float32`, 10 classes", LEFT_OUT),
+            ("50,000 x 300 `float32`, 2 classes", LEFT_OUT),
+            ("50,000 x 300 `float32`, 2 classes", FOLDED),
+            ("counts, 50,000 x 200 `int32`, 5 classes", LEFT_OUT),
+            ("counts, 50,000 x 200 `int32`, 5 classes", FOLDED),
+        )
+    },
+    **{
+        (name, job): text
+        for name in (
+            "200,000 x 10 `float64`, 2 classes",
+            "2,000,000 x 28 `float32`, 2 classes",
+            "5,000,000 x 28 `float32`, 2 classes",
+        )
+        for job, text in ((FIT, _THIN), (LEFT_OUT, _VALUES), (FOLDED, _SPLITS))
+    },
+    **{
+        (name, job): _SPARSE
+        for name in (
+            "text, 1,000 x 60,000 `float64`, 10 classes",
+            "text, 20,000 x 50,000 `float64`, 20 classes",
+        )
+        for job in (FIT, PREDICT)
+    },
+}
+"""Why a job takes more than twice its limit, by shape and job; found by profiles of some of them."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +240,12 @@ class Work:
     def bound(self, job: str, rates: Rates) -> str:
         """The rate that most of the limit is due to; empty for what has no formula."""
         parts = self.parts(job, rates)
-        return max(parts, key=lambda name: parts[name]) if parts else ""
+        if parts is None:
+            return ""
+        memory = parts.pop(READING)
+        if memory > sum(parts.values()):
+            return READING
+        return max(parts, key=lambda name: parts[name])
 
     def parts(self, job: str, rates: Rates) -> dict[str, float] | None:
         """Seconds of a job at each rate; None for what has no formula."""

@@ -42,7 +42,9 @@ def job(
         statistics = sufficient_statistics(images.X[:n_rows, columns], images.y[:n_rows])
 
         def solve(alpha: float) -> Any:
-            return NormalEquations(statistics, Problem()).solve_cholesky(alpha, overwrite=True)
+            system = NormalEquations(statistics, Problem())
+            factor = system.factorise(alpha, True, system.limit(alpha))
+            return factor.solution(factor.solve(system.rhs))
 
         def solves() -> object:
             with blas_threads(backend.solve_threads()):

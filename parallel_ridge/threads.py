@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import joblib
 from joblib.parallel import get_active_backend
-from threadpoolctl import LibController, ThreadpoolController
+from threadpoolctl import LibController, OpenBLASController, ThreadpoolController
 
 from parallel_ridge.kernels import _fold
 
@@ -24,8 +24,8 @@ class _Process:
 
 def _after_fork() -> None:
     _Process.forked = True
-    _BlasLimit.lock, _BlasLimit.asked, _BlasLimit.lowered = threading.Lock(), [], []
-    _BlasLimit.lowest = None
+    _BlasLimit.lock, _BlasLimit.asked = threading.Lock(), []
+    _BlasLimit.held, _BlasLimit.lowest = {}, None
 
 
 if hasattr(os, "register_at_fork"):
@@ -69,12 +69,13 @@ class _BlasLimit:
 
     The limit of such a pool is the whole process's. threadpoolctl lets one thread alone set it and
     lift it, which would make the first caller's leaving lift the limit of all others. Here they share
-    one count, and no thread owns the limit.
+    one count, and no thread owns the limit: whoever sets another one meanwhile keeps it.
     """
 
     lock = threading.Lock()
     asked: ClassVar[list[int]] = []
-    lowered: ClassVar[list[tuple[LibController, int]]] = []
+    # For each library, its threads before us, and what we have set.
+    held: ClassVar[dict[int, tuple[int, int]]] = {}
     lowest: ClassVar[int | None] = None
 
     @classmethod
@@ -83,24 +84,32 @@ class _BlasLimit:
         lowest = min(cls.asked, default=None)
         if lowest == cls.lowest:
             return
-        for lib, before in cls.lowered:
-            if lib.num_threads == cls.lowest:  # otherwise others have set it since
-                _set_threads(lib, before)
-        cls.lowest, cls.lowered = lowest, []
-        for lib in _blas().lib_controllers:
-            before = lib.num_threads
-            if lowest is not None and before > lowest and not _limits_each_thread(lib):
-                _set_threads(lib, lowest)
-                cls.lowered.append((lib, before))
+        cls.lowest = lowest
+        for i, lib in enumerate(_blas().lib_controllers):
+            if _limits_each_thread(lib):
+                continue
+            now = lib.num_threads
+            before, ours = cls.held.get(i, (now, now))
+            if now != ours:  # others have set it since
+                before = now
+            wanted = before if lowest is None else min(before, lowest)
+            if now != wanted:
+                _set_threads(lib, wanted)
+            cls.held[i] = before, wanted
+        if lowest is None:
+            cls.held = {}
 
 
 def _limits_each_thread(lib: LibController) -> bool:
-    """Whether a limit holds for the thread that sets it, as OpenMP's do."""
-    return getattr(lib, "threading_layer", None) == "openmp"
+    """Whether threadpoolctl limits the calling thread only, as it has since it knows owners."""
+    if not hasattr(OpenBLASController, "clear_controlling_thread"):
+        return False
+    openmp = lib.internal_api == "openblas" and lib.threading_layer == "openmp"
+    return openmp or lib.internal_api == "mkl"
 
 
 def _set_threads(lib: LibController, n_threads: int) -> None:
-    disown = getattr(lib, "clear_controlling_thread", None)  # before threadpoolctl 3.7 nobody owns
+    disown = getattr(lib, "clear_controlling_thread", None)  # older versions know no owner
     if disown is not None:
         disown(force=True)
     lib.set_num_threads(n_threads)
@@ -111,21 +120,24 @@ def _set_threads(lib: LibController, n_threads: int) -> None:
 @contextmanager
 def blas_threads(n_threads: int) -> Iterator[None]:
     """Hold BLAS to at most `n_threads` threads, as long as any caller is in here."""
-    with _BlasLimit.lock:
-        _BlasLimit.asked.append(n_threads)
-        _BlasLimit.hold_lowest()
     own = [lib for lib in _blas().lib_controllers if _limits_each_thread(lib)]
     before = [lib.num_threads for lib in own]
-    for lib, most in zip(own, before, strict=True):
-        lib.set_num_threads(min(most, n_threads))
+    entered = False
     try:
+        with _BlasLimit.lock:
+            _BlasLimit.asked.append(n_threads)
+            entered = True
+            _BlasLimit.hold_lowest()
+        for lib, most in zip(own, before, strict=True):
+            lib.set_num_threads(min(most, n_threads))
         yield
     finally:
         for lib, most in zip(own, before, strict=True):
             lib.set_num_threads(most)
-        with _BlasLimit.lock:
-            _BlasLimit.asked.remove(n_threads)
-            _BlasLimit.hold_lowest()
+        if entered:
+            with _BlasLimit.lock:
+                _BlasLimit.asked.remove(n_threads)
+                _BlasLimit.hold_lowest()
 
 
 # Up to this many features a decomposition (a Cholesky takes about 10 ms) runs on one thread.

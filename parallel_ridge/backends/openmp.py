@@ -43,11 +43,15 @@ class OpenMPBackend(Backend):
         items = list(items)
         most = self.n_threads()
         n_threads = min(most, max(1, len(items)))
-        with blas_threads(most // n_threads):
-            if n_threads <= 1:
-                return [function(item) for item in items]
-            with ThreadPoolExecutor(n_threads) as workers:
-                return list(workers.map(function, items))
+
+        def limited(item: T) -> S:  # in each thread, for a BLAS that limits single threads
+            with blas_threads(most // n_threads):
+                return function(item)
+
+        if n_threads <= 1:
+            return [limited(item) for item in items]
+        with blas_threads(most // n_threads), ThreadPoolExecutor(n_threads) as workers:
+            return list(workers.map(limited, items))
 
     def can_read(self, X: Any) -> bool:
         """No: it reads arrays only."""

@@ -14,7 +14,7 @@ from parallel_ridge.backends import Backend, agree, get_backend
 from parallel_ridge.estimators._base import BaseRidgeClassifier, fitted_weights
 from parallel_ridge.estimators._checks import check_alpha, check_choice, class_weights
 from parallel_ridge.estimators._stream import Solve, Stream, answers_from_stream, check_solvable
-from parallel_ridge.estimators._twins import fits_whole, forget_answers, forget_fit
+from parallel_ridge.estimators._twins import adds_whole, fits_whole, forget_answers, forget_fit
 from parallel_ridge.exceptions import warn_caller
 from parallel_ridge.fitting import ROW_SOLVERS, STATISTICS_SOLVERS, solve
 from parallel_ridge.reductions import (
@@ -207,7 +207,7 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
         return self
 
     @available_if(_statistics_suffice)
-    @fits_whole
+    @adds_whole
     def partial_fit(
         self,
         X: ArrayLike,
@@ -275,7 +275,7 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
             state=seen,
             statistics=self._options(near=near) if self._statistics_of_rows() else None,
         )
-        class_weight = self._batch_weight(source, target)
+        class_weight = self._batch_weight(source, target, declared)
         source = source.reweighted(class_weights(class_weight, target, source))
         spare = None if stream is None else stream.spare
         options = self._options(near=near, spare=spare)
@@ -344,7 +344,8 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
     def _check_batch(self, classes: Any, before: SufficientStatistics | None) -> Any:
         """Check options and classes of a partial_fit; the classes that were ever declared."""
         self._check_options()
-        if isinstance(self.class_weight, str):
+        weight = self.class_weight
+        if any(isinstance(one, str) for one in (weight if isinstance(weight, list) else [weight])):
             raise ValueError(
                 "class_weight='balanced' is not supported in partial_fit: later rows change the "
                 "balance. Pass the weights of the classes as a dict, or sample_weight."
@@ -364,13 +365,23 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
         """Whether statistics with the rows' own weights will be needed."""
         return self.class_weight is None and self.solver in STATISTICS_SOLVERS
 
-    def _batch_weight(self, source: Source, target: Target) -> Any:
-        """class_weight restricted to the classes present in the batch; scikit-learn rejects others."""
-        if not isinstance(self.class_weight, dict) or target.multilabel:
-            return self.class_weight
+    def _batch_weight(self, source: Source, target: Target, declared: Any) -> Any:
+        """class_weight for the classes present in the batch; scikit-learn rejects others."""
+        given = self.class_weight
+        if given is None:
+            return None
+        if target.multilabel and isinstance(given, list):
+            for one in given:
+                _check_known(one or {}, [0, 1])
+            # A label that no row of the batch has, or that all have, is no error.
+            return [one if one is None else {0: 1.0, 1: 1.0} | one for one in given]
+        if not isinstance(given, dict) or target.multilabel:
+            return given
+        if declared is not None:
+            _check_known(given, declared.tolist())
         counts = source.class_counts(len(target.classes))
         found = set(target.classes[counts > 0].tolist())
-        return {label: w for label, w in self.class_weight.items() if label in found}
+        return {label: w for label, w in given.items() if label in found}
 
     def _stream_so_far(self, solve: Solve) -> Stream | None:
         """The stream that a batch joins, or one of statistics that a fit kept; None if there are none."""
@@ -389,6 +400,14 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
         state = dict(super().__getstate__())
         stream = state.pop("_stream", None)
         return state if stream is None else {**stream.answers(), **state}
+
+
+def _check_known(weights: dict[Any, float], classes: list[Any]) -> None:
+    unknown = [label for label in weights if label not in classes]
+    if unknown:
+        raise ValueError(
+            f"class_weight has weights for {unknown}, which are not among the classes {classes}."
+        )
 
 
 def _solved(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,8 +103,8 @@ class Stream:
             gram = np.require(total.gram, dtype, ["C", "W"])
             if gram is self._lent:
                 gram = gram.copy()
+            # Whoever comes next adds what is owed: an interrupt must not meet a batch that counts.
             self._now = _Moment(replace(total, gram=gram), owed, solve)
-            self._settled()
 
     def statistics(self) -> SufficientStatistics:
         """The statistics so far, which never change."""
@@ -139,6 +141,23 @@ class Stream:
             self._now = replace(self._now, owed=None)
             self.spare.keep_gram(owed)  # only now, because it is zero and owed by nobody
         return self._now
+
+
+# Locks by the identity of an estimator; they live as long as a thread waits for one.
+_starting: WeakValueDictionary[int, Any] = WeakValueDictionary()
+_any_starting = threading.Lock()
+
+
+def joining(estimator: Any) -> AbstractContextManager[Any]:
+    """Held by a batch that may start the estimator's stream: batches of other threads then join it."""
+    held = vars(estimator)
+    if "_stream" in held and "statistics_" not in held:
+        return nullcontext()
+    with _any_starting:
+        lock = _starting.get(id(estimator))
+        if lock is None:
+            lock = _starting[id(estimator)] = threading.RLock()
+        return lock
 
 
 class Reading:

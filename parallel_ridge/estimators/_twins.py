@@ -9,7 +9,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from sklearn.base import BaseEstimator
 
 from parallel_ridge.backends import public_call
-from parallel_ridge.estimators._stream import ANSWERS, Reading, Stream
+from parallel_ridge.estimators._stream import ANSWERS, Reading, Stream, joining
 
 E = TypeVar("E", bound=BaseEstimator)
 A = ParamSpec("A")
@@ -58,6 +58,18 @@ def fits_whole(method: Callable[Concatenate[E, A], E]) -> Callable[Concatenate[E
         return self
 
     return fit
+
+
+def adds_whole(method: Callable[Concatenate[E, A], E]) -> Callable[Concatenate[E, A], E]:
+    """Make a method add to a fit as `fits_whole` does; what several threads add counts, all of it."""
+    add_whole = fits_whole(method)
+
+    @wraps(method)
+    def add(self: E, /, *args: A.args, **kwargs: A.kwargs) -> E:
+        with joining(self):
+            return add_whole(self, *args, **kwargs)
+
+    return add
 
 
 def forget_fit(estimator: BaseEstimator) -> None:

@@ -7,8 +7,8 @@ shapes, so no call reads or writes outside its arrays.
 
 from cpython.exc cimport PyErr_CheckSignals
 from libc.limits cimport INT_MAX
-from scipy.linalg.cython_blas cimport dgemm, dsyrk, dtrsm, sgemm, ssyrk, strsm
-from scipy.linalg.cython_lapack cimport dormtr, dpotrf, dsyevd, dsytrd, spotrf
+from scipy.linalg.cython_blas cimport dgemm, dsymm, dsyrk, dtrsm, sgemm, ssyrk, strsm
+from scipy.linalg.cython_lapack cimport dormtr, dpotrf, dpotrs, dsyevd, dsytrd, spotrf, spotrs
 
 from ._expect cimport expect
 
@@ -142,3 +142,32 @@ def cholesky(real[::1, :] matrix, int panel):
                           &matrix[left + width, left], &order)
             PyErr_CheckSignals()
     return 0
+
+
+def solve(real[::1, :] factor, real[::1, :] columns):
+    """Replace columns by the solutions of a system, given its lower Cholesky factor."""
+    cdef int info, order = <int> factor.shape[0], width = <int> columns.shape[1]
+    expect(factor.shape[1] == order and columns.shape[0] == order, "a square factor with as many rows as the columns")
+    if order == 0 or width == 0:
+        return
+    with nogil:
+        if real is double:
+            dpotrs(b"L", &order, &width, &factor[0, 0], &order, &columns[0, 0], &order, &info)
+        else:
+            spotrs(b"L", &order, &width, &factor[0, 0], &order, &columns[0, 0], &order, &info)
+
+
+def multiply(double[::1, :] matrix, double[::1, :] columns, double[::1, :] out):
+    """Write the products of a symmetric matrix, given its lower triangle, with columns."""
+    cdef int order = <int> matrix.shape[0], width = <int> columns.shape[1]
+    cdef double one = 1.0, zero = 0.0
+    expect(
+        matrix.shape[1] == order and columns.shape[0] == order and out.shape[0] == order and out.shape[1] == width,
+        "a square matrix, and columns as long in and out",
+    )
+    if order == 0 or width == 0:
+        return
+    with nogil:
+        dsymm(
+            b"L", b"L", &order, &width, &one, &matrix[0, 0], &order, &columns[0, 0], &order, &zero, &out[0, 0], &order
+        )

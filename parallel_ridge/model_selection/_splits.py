@@ -212,20 +212,21 @@ def _positions(rows: Any, n: int, split: int) -> NDArray[np.intp]:
 
 def number_rows(
     splits: Sequence[Split], n: int, most: int
-) -> tuple[NDArray[np.intp], NDArray[np.intp]] | None:
+) -> tuple[NDArray[np.intp], NDArray[np.int8]] | None:
     """Number the rows: rows that every split treats alike form a group.
 
     Returns
     -------
     group : ndarray of shape (n,)
-    member : ndarray of shape (n_groups, n_splits)
+    member : ndarray of shape (n_groups, n_splits), int8
         2 for groups of a training set, 1 for groups of a test set, and their sum for both.
 
     None if a set repeats a row, or if there are more than ``min(most, 2 * n_splits + 1)`` groups.
     """
     most = min(most, 2 * len(splits) + 1)
     small: Any = np.int8 if 4 * most <= 128 else np.int32
-    group, member = np.zeros(n, small), np.zeros((1, 0), np.intp)
+    group, n_groups = np.zeros(n, small), 1
+    steps = []  # for each split the groups that its groups were part of, and their sets
     for split in splits:
         group *= 4
         for bit, rows in ((2, split.train), (1, split.test)):
@@ -234,13 +235,18 @@ def number_rows(
             if np.count_nonzero(chosen) < len(rows):
                 return None
             group += chosen
-        seen = np.zeros(4 * len(member), np.bool_)
+        seen = np.zeros(4 * n_groups, np.bool_)
         seen[group] = True
         (keys,) = np.nonzero(seen)
         if len(keys) > most:
             return None
-        member = np.column_stack([member[keys // 4], keys % 4])
+        steps.append((keys // 4, (keys % 4).astype(np.int8)))
+        n_groups = len(keys)
         group = (np.cumsum(seen, dtype=small) - small(1))[group]
+    member, part = np.empty((n_groups, len(splits)), np.int8), np.arange(n_groups)
+    for i, (of, sets) in reversed(list(enumerate(steps))):
+        member[:, i] = sets[part]
+        part = of[part]
     return group.astype(np.intp), member
 
 

@@ -217,6 +217,13 @@ def raise_not_finite(block: Block, first_column: int = 0) -> None:
     )
 
 
+def check_finite(block: Block) -> None:
+    """Raise if a block holds NaN or infinity."""
+    values = block.X if isinstance(block.X, np.ndarray) else block.X.data
+    if not np.isfinite(values).all():
+        raise_not_finite(block)
+
+
 def check_range(squares: NDArray[np.float64], what: str = "Column", first: int = 0) -> None:
     """Raise if sums of squares overflow; the message names the column (or `what`), from ``first`` on."""
     bad = np.flatnonzero(~np.isfinite(squares))

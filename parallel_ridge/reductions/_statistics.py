@@ -28,8 +28,8 @@ from parallel_ridge.reductions._accumulators import (
 )
 from parallel_ridge.reductions._base import (
     GroupedReduction,
+    check_finite,
     coefficient_dtype,
-    raise_not_finite,
 )
 from parallel_ridge.reductions._integers import (
     as_integers,
@@ -287,6 +287,8 @@ class StatisticsReduction:
         X, weights = block.X, block.weights
         if self.exact and weights is not None:
             raise ValueError("Rows with weights cannot be folded into exact sums of integers.")
+        if self.exact and X.dtype.kind in "iu" and X.dtype.itemsize == 2:
+            self._check_bound(total, X)
         # A thread with less work costs more than it saves.
         work = block.X.shape[0] * self.n_features**2 // 2
         n_threads = max(1, min(total.n_threads, work // THREAD_PRODUCTS))
@@ -331,9 +333,10 @@ class StatisticsReduction:
                 total.workspace,
                 n_threads,
             )
-        # A sum is finite only if all its terms are, so the check does not read the rows again.
-        if not self.exact and not np.isfinite(total.class_sums).all():
-            raise_not_finite(block)
+        # NaN and infinity reach the diagonal whatever the weight, so the check reads the rows only if it
+        # must: squares that overflow are no fault of this block alone.
+        if not self.exact and not all(np.isfinite(gram.diagonal()).all() for gram in grams):
+            check_finite(block)
         m, k = len(block.labels), len(self.target.classes)
         total.n_samples += m
         total.weight_sum += m if weights is None else float(weights.sum())
@@ -381,6 +384,16 @@ class StatisticsReduction:
         self.integers.add(exact, replace(block, X=X))
         return True
 
+    def _check_bound(self, total: PartialSums, X: NDArray[Any]) -> None:
+        """Raise before sums of 16-bit integers can overflow; those of bytes do not in any memory."""
+        limits = np.iinfo(X.dtype)
+        total.bound += len(X) * max(-limits.min, limits.max) ** 2
+        if total.bound >= LARGEST_SUM:
+            raise ValueError(
+                f"Sums over more than {LARGEST_SUM // 2**32} rows of {X.dtype} may overflow: add the "
+                "rows in batches (partial_fit), whose sums continue in float64, or pass float64."
+            )
+
     def _finish(self, total: PartialSums) -> SufficientStatistics:
         if self.spare is not None:
             self.spare.keep_workspace(total.workspace)
@@ -395,6 +408,8 @@ class StatisticsReduction:
                 f"{self.work_dtype}: scale it"
                 + (", or pass X as float64." if self.work_dtype == np.float32 else ".")
             )
+        if not self.exact and not np.isfinite(class_sums).all():
+            raise ValueError("Sums over the rows of X overflow: scale X or the weights.")
         k = len(self.target.classes)
         return SufficientStatistics(
             n_samples=total.n_samples,

@@ -59,17 +59,15 @@ class CholeskyFactor:
     def solve(self, rhs: NDArray[np.float64]) -> NDArray[np.float64]:
         """Coefficients for right-hand sides, both of shape (t, d)."""
         coef = np.zeros_like(rhs)
-        if len(self.lower):
-            coef[:, self.varies] = self.solve_columns(rhs[:, self.varies].T).T
+        scale = self.scale[:, None]
+        coef[:, self.varies] = (scale * self.solve_scaled(rhs[:, self.varies].T * scale)).T
         return coef
 
-    def solve_columns(self, rhs: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Solutions in the columns that vary, shape (m, t)."""
-        scale = self.scale[:, None]
-        potrs = lapack.dpotrs if self.lower.dtype == np.float64 else lapack.spotrs
-        solution, _ = potrs(self.lower, rhs * scale, lower=1, overwrite_b=1)
-        scaled: NDArray[np.float64] = solution * scale
-        return scaled
+    def solve_scaled(self, rhs: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Solutions of the scaled system for right-hand sides, both of shape (m, t)."""
+        columns = np.array(rhs, self.lower.dtype, order="F")
+        _lapack.solve(self.lower, columns)
+        return columns.astype(np.float64, copy=False)
 
     def error(self, coef: NDArray[np.float64]) -> float:
         """Estimated relative error of the solution, given the rounding of the system.

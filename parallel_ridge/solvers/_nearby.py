@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import blas
 
+from parallel_ridge.kernels import _lapack
 from parallel_ridge.solvers._cholesky import CholeskyFactor
 from parallel_ridge.solvers._normal_equations import NormalEquations
 
@@ -14,7 +14,7 @@ STEP_COST = 1.5
 are slower than those inside of a factorisation. Measured at 2,000 and 6,000 features, ten targets."""
 LEAST_TARGETS = 8
 """A step for fewer targets takes as long as for these: it reads the system and the factor."""
-LEAST_STEPS = 3
+LEAST_STEPS = 2
 """Steps that must be affordable for a trial: fewer hardly ever suffice."""
 LEAST_FEATURES = 1000
 """Below this order a factorisation takes a few ms, and a step little less."""
@@ -59,32 +59,38 @@ def solve_nearby(
     ----------
     Saad (2003), Iterative Methods for Sparse Linear Systems, 2nd ed., section 9.2.
     """
-    gram = system.gram.T
-    penalty = (system.penalty(alpha) * system.penalties)[:, None]
-    left = np.asfortranarray(system.rhs[:, system.varies].T)
-    x = np.zeros_like(left)
-    direction, energy, before = x, np.zeros(left.shape[1]), np.ones(left.shape[1])
-    rhs = left.copy(order="F")
+    scale = factor.scale[:, None]
+    penalty = (system.penalty(alpha) * system.penalties)[:, None] * scale**2
+    # In the scaled coordinates of the factor, right-hand sides of length 1: float32 holds them.
+    rhs = system.rhs[:, system.varies].T * scale
+    lengths = np.linalg.norm(rhs, axis=0)
+    rhs /= np.where(lengths > 0.0, lengths, 1.0)
+    left, x = rhs.copy(order="F"), np.zeros_like(rhs)
+    direction, product = (np.zeros_like(rhs, order="F") for _ in range(2))
+    before = np.ones(rhs.shape[1])
     log_accuracy = 2.0 * np.log(accuracy)
-    for step in range(most + 1):
-        solved = factor.solve_columns(left)
-        # The error in the norm of the system, whose square is as large as this, up to b / a.
-        size = np.einsum("ij,ij->j", left, solved)
-        if step:
-            energy = np.einsum("ij,ij->j", rhs, x)
-            worst = float(np.max(size / np.maximum(energy, np.finfo(np.float64).tiny)))
-            if worst <= accuracy**2:
-                coef = np.zeros_like(system.rhs)
-                coef[:, system.varies] = x.T
-                return coef
-            if step >= LEAST_STEPS and step * log_accuracy < most * np.log(min(worst, 1.0)):
-                break
-        direction = np.asfortranarray(solved + size / before * direction)
-        product = blas.dsymm(1.0, gram, direction, lower=1)
-        product += penalty * direction
-        curvature = np.einsum("ij,ij->j", direction, product)
-        length = np.divide(size, curvature, out=np.zeros_like(size), where=curvature > 0.0)
-        x = x + length * direction
-        left -= length * product
-        before = np.maximum(size, np.finfo(np.float64).tiny)
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        for step in range(most + 1):
+            solved = factor.solve_scaled(left)
+            # The error in the norm of the system, whose square is as large as this, up to b / a.
+            size = np.einsum("ij,ij->j", left, solved)
+            if step:
+                energy = np.einsum("ij,ij->j", rhs, x)
+                known = lengths > 0.0
+                worst = float(np.max(np.abs(size[known] / energy[known]), initial=0.0))
+                if worst <= accuracy**2:
+                    coef = np.zeros_like(system.rhs)
+                    coef[:, system.varies] = (scale * x * lengths).T
+                    return coef
+                late = step >= LEAST_STEPS and step * log_accuracy < most * np.log(min(worst, 1.0))
+                if late or step == most or not np.isfinite(worst):
+                    break
+            direction[:] = solved + size / before * direction
+            _lapack.multiply(system.gram.T, np.asfortranarray(scale * direction), product)
+            image = scale * product + penalty * direction
+            curvature = np.einsum("ij,ij->j", direction, image)
+            length = np.divide(size, curvature, out=np.zeros_like(size), where=curvature > 0.0)
+            x += length * direction
+            left -= length * image
+            before = np.where(size > 0.0, size, 1.0)
     return None

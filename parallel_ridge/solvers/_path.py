@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,39 +80,54 @@ def _by_cholesky(
     Penalties ascend, so a factor's condition number bounds those of all systems it is used for. In
     searches factors are float32 while that suffices for conjugate gradients to converge quickly.
     """
-    steps = affordable_steps(*system.rhs.T.shape)
+    steps = affordable_steps(len(system.gram), len(system.rhs))
     accuracy = NEARBY_ACCURACY["path" if limit is None else "search"]
     found: dict[float, Solution] = {}
     factor: CholeskyFactor | None = None
+    own = 0.0  # the factor's penalty
+    too_far = np.inf  # ratio of penalties at which steps did not suffice
 
     def accurate(factor: CholeskyFactor, coef: NDArray[np.float64], alpha: float) -> bool:
-        return system.accurate(factor, coef) if limit is None else factor.condition <= limit(alpha)
+        if limit is not None:
+            return factor.condition <= limit(alpha)
+        return system.accurate(replace(factor, lost=max(factor.lost, system.lost(alpha))), coef)
 
     def nearby(factor: CholeskyFactor, alpha: float) -> NDArray[np.float64] | None:
         coef = solve_nearby(system, factor, alpha, steps, accuracy)
         return coef if coef is not None and accurate(factor, coef, alpha) else None
 
+    def factorised(alpha: float) -> tuple[CholeskyFactor, NDArray[np.float64]]:
+        factor = system.factorise(alpha, False, (limit or system.limit)(alpha))
+        coef = factor.solve(system.rhs)
+        if not accurate(factor, coef, alpha):
+            raise IllConditioned(factor.condition, factor.lost)
+        return factor, coef
+
     single = steps > 0 and limit is not None
     for alpha in sorted(alphas):
-        coef = nearby(factor, alpha) if factor is not None and steps else None
+        coef = None
+        if factor is not None and steps and (own == 0.0 or alpha < too_far * own):
+            coef = nearby(factor, alpha)
+            if coef is None and own > 0.0:
+                too_far = min(too_far, alpha / own)
         if coef is None and single:
-            factor = None  # frees its memory
+            factor, own = None, alpha  # frees its memory
             with suppress(IllConditioned):
                 factor = system.factorise(alpha, False, FLOAT32_FACTOR, np.float32)
                 coef = nearby(factor, alpha)
-            single = coef is not None
         if coef is None:
-            factor = None
+            factor, own = None, alpha
             try:
-                factor = system.factorise(alpha, False, (limit or system.limit)(alpha))
-                coef = factor.solve(system.rhs)
-                if not accurate(factor, coef, alpha):
-                    raise IllConditioned(factor.condition, factor.lost)
+                factor, coef = factorised(alpha)
             except IllConditioned as error:
                 if rescue is None:
                     raise
-                found[alpha] = rescue(alpha, error)
+                failure = error.with_traceback(None)  # frees the factor, too
+            if factor is None or coef is None:
+                assert rescue is not None
+                found[alpha] = rescue(alpha, failure)
                 continue
+            single = steps > 0 and limit is not None and factor.condition <= FLOAT32_FACTOR
         assert factor is not None
         found[alpha] = factor.solution(coef)
     return [found[alpha] for alpha in alphas]

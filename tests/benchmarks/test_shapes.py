@@ -86,6 +86,12 @@ def test_each_part_has_its_rate_and_no_job_is_faster_than_memory():
     assert work.bound(FIT, rates) == "integer kernel"
     assert work.bound(FIT, replace(rates, memory=1e-3)) == "reading"
     assert work.bound(ONE_ROW, rates) == ""
+    # Reading takes longer than each of the others, but not than their sum.
+    close = limits.Work(1, 1, 1, "float32", "float64", 4, 4.0, 10)
+    assert close.bound(FIT, limits.Rates(1.0, 10.0, 1.0, 2.0)) == "reading"
+    slow = limits.Rates(1.0, 1 / 20, 1.0, 2.0)
+    assert close.limit(FIT, slow) == pytest.approx(4 + 20 / 6)
+    assert close.bound(FIT, slow) == "`sgemm`"
 
 
 @pytest.mark.parametrize("shape", [(12, 6), (6, 12)])
@@ -162,8 +168,8 @@ def test_the_page_has_a_table_a_job_the_map_and_its_mean(rows, tmp_path, monkeyp
 
 
 def test_a_far_limit_wants_a_reason():
-    row = {"name": "rows", "job": FIT, "limit": 0.01, "ours": [0.2]}
-    assert page.of_the_limit(row) == "5%: not explained yet"
-    assert page.of_the_limit(row | {"ours": [0.015]}) == "67%"
-    assert page.of_the_limit(row | {"ours": [0.04]}) == "25%"  # too short to matter
+    row = {"name": "rows", "job": FIT, "limit": 0.01, "bound": "reading", "ours": [0.2]}
+    assert page.of_the_limit(row) == "5% (reading): not explained yet"
+    assert page.of_the_limit(row | {"ours": [0.015]}) == "67% (reading)"
+    assert page.of_the_limit(row | {"ours": [0.04]}) == "25% (reading)"  # too short to matter
     assert page.of_the_limit(row | {"limit": None}) == ""

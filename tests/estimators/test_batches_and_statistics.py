@@ -22,7 +22,7 @@ from _data.estimators import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import NotFittedError
 
 from parallel_ridge import (
@@ -109,6 +109,33 @@ def test_declared_classes_bind_all_batches():
     assert_same_state(model, before)
     model.partial_fit(X[y != "a"], y[y != "a"], classes=["a", "b", "cc"])
     assert_close(model.coef_, ParallelRidgeClassifier().fit(X, y).coef_, 1e-9)
+
+
+def test_weights_of_labels_do_not_depend_on_the_batches():
+    X, y = make_data(target="multilabel")
+    y[10:30, 1] = 0  # batches without a row of some label
+    weight = [{1: 5.0}, {0: 0.5, 1: 2.0}, None]
+    model = ParallelRidgeClassifier(class_weight=weight)
+    for i in range(0, 60, 10):
+        model.partial_fit(X[i : i + 10], y[i : i + 10])
+    whole = ParallelRidgeClassifier(class_weight=weight).fit(X, y)
+    assert_allclose(model.coef_, whole.coef_, 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("weight", "target", "match"),
+    [
+        (["balanced"] * 3, "multilabel", "'balanced' is not supported"),
+        ([{2: 1.0}, None, None], "multilabel", r"\[2\], which are not among the classes \[0, 1\]"),
+        ({"zz": 2.0}, "multiclass", r"\['zz'\], which are not among"),
+    ],
+)
+def test_class_weights_that_batches_cannot_have(weight, target, match):
+    X, y = make_data(target=target)
+    model = ParallelRidgeClassifier(class_weight=weight)
+    with pytest.raises(ValueError, match=match):
+        model.partial_fit(X, y, classes=None if target == "multilabel" else ["a", "b", "cc"])
+    assert_same_state(model, state(ParallelRidgeClassifier(class_weight=weight)))
 
 
 @pytest.mark.parametrize("class_weight", [{"a": 2.0, "b": 0.5, "cc": 1.0}, {"b": 3.0}], ids=str)

@@ -217,6 +217,10 @@ U8 = np.uint64
         lambda: _triangle.scale(SQUARE, np.zeros(4), SQUARE.copy(), FIVE),
         lambda: _lapack.eigenvectors(np.asfortranarray(OBLONG), FIVE),
         lambda: _lapack.eigenvectors(np.asfortranarray(SQUARE), np.zeros(4)),
+        lambda: _lapack.solve(np.asfortranarray(SQUARE), np.zeros((4, 2), order="F")),
+        lambda: _lapack.multiply(
+            np.asfortranarray(SQUARE), np.zeros((5, 2), order="F"), np.zeros((5, 3), order="F")
+        ),
         lambda: _lapack.tridiagonal(np.asfortranarray(SQUARE), FIVE, np.zeros(4), FIVE),
         lambda: _lapack.rotate(np.asfortranarray(SQUARE), FIVE, np.zeros((4, 2), order="F"), False),
         lambda: _lapack.cholesky(np.asfortranarray(OBLONG), 2),

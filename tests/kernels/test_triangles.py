@@ -24,6 +24,22 @@ def test_a_factor_in_panels_is_that_of_lapack(d, panel):
     assert_array_equal(np.triu(factor, 1), np.triu(matrix, 1))  # not touched
 
 
+@pytest.mark.parametrize("d", [0, 1, 7, 300])
+def test_float32_factors_solve_and_products_are_those_of_the_whole_matrix(d):
+    matrix = positive_definite(d)
+    rhs = np.random.default_rng(1).normal(size=(d, 3))
+    for dtype, accuracy in ((np.float32, 1e-2), (np.float64, 1e-9)):
+        factor = np.array(matrix, dtype, order="F")
+        assert _lapack.cholesky(factor, 64) == 0
+        columns = np.array(rhs, dtype, order="F")
+        _lapack.solve(factor, columns)
+        assert_allclose(matrix @ columns, rhs, atol=accuracy)
+    lower = np.asfortranarray(np.tril(matrix))
+    out = np.empty((d, 3), order="F")
+    _lapack.multiply(lower, np.asfortranarray(rhs), out)
+    assert_allclose(out, matrix @ rhs, rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize("minor", [1, 4, 9, 30])
 def test_the_first_minor_that_is_not_positive_is_told(minor):
     matrix = positive_definite(30)
