@@ -465,7 +465,7 @@ static ptrdiff_t KIND(decide)(const struct decide_job *job, int n_threads)
                          (job->column_stride == (ptrdiff_t)sizeof(REAL) || d < 2) &&
                          job->row_stride % (ptrdiff_t)sizeof(REAL) == 0;
     ptrdiff_t most = n_strips == 1 ? plan.tile_rows : TASK_ROWS;
-    if (n_strips > 1 && !as_it_is && most > CONVERTED_BYTES / (ptrdiff_t)sizeof(REAL) / d)
+    if (n_strips > 1 && !as_it_is && d > 0 && most > CONVERTED_BYTES / (ptrdiff_t)sizeof(REAL) / d)
         most = CONVERTED_BYTES / (ptrdiff_t)sizeof(REAL) / d + plan.tile_rows;
     const ptrdiff_t share = n_threads * most;
     const ptrdiff_t n_tasks = (job->n_rows + share - 1) / share * n_threads;

@@ -47,6 +47,13 @@ def first_largest(found, t):
     return (groups[:, :, 0] > 0).astype(int) if t == 1 else groups.argmax(axis=2)
 
 
+@pytest.mark.parametrize("v", [1, 600, 1100])
+def test_rows_without_columns_have_the_intercepts(level, v):
+    for dtype in ("u1", "f8"):
+        X, coefs, intercepts = np.zeros((10, 0), dtype), np.zeros((v, 0)), np.arange(v) - 3.0
+        assert_array_equal(values(X, coefs, intercepts), np.tile(intercepts, (10, 1)))
+
+
 @pytest.mark.parametrize("real", ["f4", "f8"])
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize(

@@ -72,5 +72,5 @@ def test_values_too_large_for_their_products_are_refused(weights, level):
 def test_values_too_large_for_their_sums_are_refused():
     X = np.full((300, 2), 1.7e308)
     for rows in (X, sp.csr_matrix(X)):
-        with pytest.raises(ValueError, match=r"rows 0 to 299 .*too large"):
+        with pytest.raises(ValueError, match=r"Column 0 .*too large for sums"):
             of(rows)
