@@ -51,62 +51,41 @@ WORTH_A_WORD, HALF = 0.05, 0.5
 """Seconds from which on a job says why it is so far from its limit, and the share that is far."""
 
 _EIGENVECTORS = "most of it is `dsyevd`, at a tenth to a third of the rate of `dgemm`"
-_SMALL_ORDERS = "many steps of a ms or two: LAPACK at small orders, threads that wake up"
-_COLUMNS = "columns are centred and transposed twice, for the products and for the coefficients"
+_CHOLESKY = "Cholesky factorisations of so small an order run far below the rate of `dgemm`"
+_FEW_ROWS = (
+    "sums of so few rows, columns that are centred and transposed twice, small factorisations"
+)
 _THIN = "reading, packing and labels take longer than the products of so few columns"
-_VALUES = "squares and sums of all decision values, or comparisons, take as long as the products"
-_SPARSE = "sparse products wait for memory"
-_SPLITS = "scikit-learn's splitter, sorting the rows into folds, and decisions of a few ns each"
-_DOUBLE = "decision values of these rows are float64; the limit counts float32 products"
+_VALUES = "squares, or comparisons, of all decision values take as long as the products"
+_LEVERAGES = "products for leverages, about half of it, run below the rate of `sgemm`"
+_PIECES = "two thirds are sums and decisions, the rest gathering rows by fold and small solves"
+_MNIST, _FEW = "MNIST, 500 x 784 `uint8`, 10 classes", "500 x 784 `float32`, 10 classes"
+_TEXT, _COUNTS = (
+    "text, 1,000 x 60,000 `float64`, 10 classes",
+    "counts, 50,000 x 200 `int32`, 5 classes",
+)
 WHY: dict[tuple[str, str], str] = {
-    **{
-        (f"MNIST, 60,000 x 784 `{dtype}`, 10 classes", PREDICT): _DOUBLE
-        for dtype in ("float64", "int64")
-    },
     **{
         (name, LEFT_OUT): _EIGENVECTORS
         for name in (
-            "500 x 784 `float32`, 10 classes",
-            "MNIST, 500 x 784 `uint8`, 10 classes",
+            _FEW,
+            _MNIST,
             "1,000 x 10,000 `float64`, 5 classes",
             "2,000 x 20,000 `float32`, 5 classes",
             "bytes, 2,000 x 12,288 `uint8`, 10 classes",
             "3,000 x 2,000 `float64`, 10 classes",
             "12,000 x 6,000 `float32`, 10 classes",
-            "text, 1,000 x 60,000 `float64`, 10 classes",
+            _TEXT,
         )
     },
-    **{
-        (name, FOLDED): _SMALL_ORDERS
-        for name in (
-            "500 x 784 `float32`, 10 classes",
-            "MNIST, 500 x 784 `uint8`, 10 classes",
-            "300 x 10,000 `float32`, 4 classes",
-            "1,000 x 10,000 `float64`, 5 classes",
-            "text, 1,000 x 60,000 `float64`, 10 classes",
-        )
-    },
-    **{
-        (name, job): _COLUMNS
-        for name, job in (
-            ("300 x 10,000 `float32`, 4 classes", FIT),
-            ("300 x 10,000 `float32`, 4 classes", LEFT_OUT),
-            ("2,000 x 20,000 `float32`, 5 classes", FOLDED),
-        )
-    },
-    **{
-        (name, job): _VALUES
-        for name, job in (
-            ("20,000 x 64 `float32`, 100 classes", LEFT_OUT),
-            ("20,000 x 64 `float32`, 100 classes", FOLDED),
-            ("20,000 x 1,000 `float32`, 300 classes", FOLDED),
-            ("30,000 x 768 `float32`, 10 classes", LEFT_OUT),
-            ("50,000 x 300 `float32`, 2 classes", LEFT_OUT),
-            ("50,000 x 300 `float32`, 2 classes", FOLDED),
-            ("counts, 50,000 x 200 `int32`, 5 classes", LEFT_OUT),
-            ("counts, 50,000 x 200 `int32`, 5 classes", FOLDED),
-        )
-    },
+    **{(name, FOLDED): _CHOLESKY for name in (_FEW, _MNIST, _TEXT)},
+    **{("300 x 10,000 `float32`, 4 classes", job): _FEW_ROWS for job in (LEFT_OUT, FOLDED)},
+    **{("20,000 x 64 `float32`, 100 classes", job): _VALUES for job in (LEFT_OUT, FOLDED)},
+    **{(name, LEFT_OUT): _LEVERAGES for name in ("50,000 x 300 `float32`, 2 classes", _COUNTS)},
+    **{(name, FOLDED): _PIECES for name in ("50,000 x 300 `float32`, 2 classes", _COUNTS)},
+    ("30,000 x 768 `float32`, 10 classes", LEFT_OUT): (
+        "a quarter of it are singular values of a Cholesky factor"
+    ),
     **{
         (name, job): text
         for name in (
@@ -114,18 +93,22 @@ WHY: dict[tuple[str, str], str] = {
             "2,000,000 x 28 `float32`, 2 classes",
             "5,000,000 x 28 `float32`, 2 classes",
         )
-        for job, text in ((FIT, _THIN), (LEFT_OUT, _VALUES), (FOLDED, _SPLITS))
+        for job, text in (
+            (FIT, _THIN),
+            (LEFT_OUT, "steps of a few ns per row: centring, leverages, errors"),
+            (FOLDED, "scikit-learn's splitter, gathering rows by fold, decisions"),
+        )
     },
     **{
-        (name, job): _SPARSE
-        for name in (
-            "text, 1,000 x 60,000 `float64`, 10 classes",
-            "text, 20,000 x 50,000 `float64`, 20 classes",
+        (f"MNIST, 60,000 x 784 `{dtype}`, 10 classes", PREDICT): (
+            "decision values of these rows are float64; the limit counts float32 products"
         )
-        for job in (FIT, PREDICT)
+        for dtype in ("float64", "int64")
     },
+    (_TEXT, FIT): "Cholesky, sums and conversions take 10 to 30 ms each",
+    ("text, 20,000 x 50,000 `float64`, 20 classes", PREDICT): "the product is SciPy's",
 }
-"""Why a job takes more than twice its limit, by shape and job; found by profiles of some of them."""
+"""Why a job takes more than twice its limit, by shape and job, from profiles of these or like shapes."""
 
 
 @dataclass(frozen=True)

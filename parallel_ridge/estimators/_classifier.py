@@ -244,7 +244,8 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
         Raises
         ------
         ValueError
-            As :meth:`fit`; also for ``class_weight="balanced"``, which later rows would change.
+            As :meth:`fit`; also for ``class_weight="balanced"``, which later rows would change, and
+            for weights of labels that are not among declared classes.
             The estimator, statistics included, stays as it was before the call.
         """
         backend = get_backend(self.backend, self.n_jobs, X)

@@ -34,9 +34,9 @@ def solve_penalties(
 ) -> tuple[list[Solution], str]:
     """Solve a system for each of several penalties; return the solutions and the solver used.
 
-    One tridiagonal form serves many penalties. Few penalties get a Cholesky factorisation each, and so
-    do small ones, for which the form is not accurate enough. If these are many, the singular values of
-    one Cholesky factor serve all.
+    One tridiagonal form serves many penalties. Few penalties get Cholesky factorisations, of which one
+    may serve several (see `solve_nearby`), and so do small ones, for which the form is not accurate
+    enough. If these are many, the singular values of one Cholesky factor serve all.
 
     Parameters
     ----------
