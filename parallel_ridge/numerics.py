@@ -95,24 +95,15 @@ CG_STEPS = 1000
 """Beyond the order LARGE_SYSTEM a factorisation takes seconds. Its cost is then compared with that
 of CG_STEPS steps of conjugate gradients, about as many as an ill-conditioned system needs."""
 FACTOR_PAYS = 10
-"""If more penalties than this may be too small for the tridiagonal form, the singular values of one
+"""If more penalties than this may be too small for the banded form, the singular values of one
 Cholesky factor serve all of them: 1.6 s in place of 2.3 s for 100 penalties from 1e-5 to 1e5 and five
 folds of MNIST in float32 (two cores)."""
-DUAL_SPECTRUM_PAYS = 16
-"""Number of penalties beyond which one eigendecomposition of a dual system replaces one Cholesky
-factorisation per penalty. It took 11 to 13 times as long as one of these for 800 to 2,000 rows (two
-cores, OpenBLAS), and several splits are solved at a time."""
-NEARBY_ACCURACY = {"path": 1e-15, "search": 1e-11}
-"""Error, in the norm of the system and relative to the solution, at which conjugate gradients stop
-that are preconditioned with the factor of another penalty. Decision values have about this error; the
-coefficients, in units of the scaled columns, at most this times the root of the condition number."""
-FLOAT32_FACTOR = 1e5
-"""Largest condition number at which a float32 factor preconditions: each step then leaves about this
-times 2^-24 of the error."""
-TRIDIAGONAL_PAYS = {1500: 5, 4000: 10}
-"""Number of penalties beyond which one tridiagonal form costs less than one Cholesky factorisation
-per penalty, by number of features. Measured up to and at these numbers (AMD Zen 4, OpenBLAS, ten
-classes, one and two threads)."""
+BAND_ROWS = 0.14
+"""Leave-one-out takes the banded form rather than an eigendecomposition if rows times penalties are
+fewer than this many times the square of the number of features: leverages in a band cost more."""
+BAND_PAYS = 5
+"""Number of penalties beyond which one banded form costs less than one Cholesky factorisation per
+penalty, of a quarter as many multiplications."""
 
 
 def pairwise_sum(parts: list[T], plus: Callable[[T, T], T] = add) -> T:

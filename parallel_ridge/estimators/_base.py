@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import accuracy_score
-from sklearn.utils import check_consistent_length
+from sklearn.utils import check_consistent_length, gen_batches, gen_even_slices
 from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
 
 from parallel_ridge.backends import (
@@ -358,9 +358,8 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
             # Each process answers for its own rows, so there is nothing to share.
             n_threads = get_backend(self.backend, self.n_jobs).solve_threads()
 
-        def part(start: int, step: int = PART_ROWS, n_threads: int = 1) -> None:
-            rows = slice(start, min(start + step, n))
-            bad = start + write(take_rows(X, rows), rows, n_threads)
+        def part(rows: slice, n_threads: int = 1) -> None:
+            bad = rows.start + write(take_rows(X, rows), rows, n_threads)
             if bad < rows.stop:
                 first = bad // PART_ROWS * PART_ROWS
                 some = slice(first, min(first + PART_ROWS, n))
@@ -368,13 +367,12 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
                 raise_not_finite(Block(some, take_rows(X, some), labels, None))
 
         if LinearMap.reads(X):
-            step = max(1, ONE_CALL // work // PART_ROWS) * PART_ROWS
-            for start in range(0, n, step):
-                part(start, step, n_threads)
+            for rows in gen_even_slices(n, max(1, n * work // ONE_CALL)):
+                part(rows, n_threads)
         elif n <= PART_ROWS:
-            part(0)
+            part(slice(0, n))
         else:
-            OpenMPBackend(n_threads).map(part, range(0, n, PART_ROWS))
+            OpenMPBackend(n_threads).map(part, gen_batches(n, PART_ROWS))
 
     def _say(self, what: str, start: float) -> None:
         if self.verbose:

@@ -120,7 +120,7 @@ def select(double[:, ::1] matrix, const Py_ssize_t[::1] kept):
                 out[i * m + j] = matrix[kept[i], kept[j]]
 
 
-def scale(const double[:, ::1] matrix, const double[::1] factors, real[:, ::1] out, double[::1] norm):
+def scale(const double[:, ::1] matrix, const double[::1] factors, double[:, ::1] out, double[::1] norm):
     """Scale rows and columns to a unit diagonal, possibly in place.
 
     Sums of magnitudes in each row of the whole symmetric matrix are added to `norm`, which must be
@@ -140,7 +140,7 @@ def scale(const double[:, ::1] matrix, const double[::1] factors, real[:, ::1] o
             out[i, i] = 1.0
             for j in range(i + 1, d):
                 value = matrix[i, j] * factor * factors[j]
-                out[i, j] = <real> value
+                out[i, j] = value
                 value = fabs(value)
                 norm[j] += value
                 magnitudes += value

@@ -5,7 +5,8 @@
  * *panel* is PANEL_BYTES of packed coefficients, side by side; a *strip* is as many panels as stay in
  * a cache.  A thread packs a strip, multiplies a few rows at a time with it into a *tile*, and reads
  * the tile while it is in the cache, so no matrix of all values ever exists.  The values of a row
- * depend on that row alone: any division of rows into calls and threads gives the same bits.
+ * depend on that row alone: any division of rows into threads, and into calls of more than a few rows
+ * (which are not packed and sum in another order), gives the same bits.
  */
 #ifndef PARALLEL_RIDGE_DECIDE_H
 #define PARALLEL_RIDGE_DECIDE_H

@@ -486,6 +486,7 @@ static ptrdiff_t KIND(decide)(const struct decide_job *job, int n_threads)
         if (memory) {
             plan.packed = (REAL *)(memory + (64 - (uintptr_t)memory % 64) % 64);
             plan.tile = plan.packed + packed;
+            memset(plan.tile, 0, tile * sizeof(REAL)); /* `finite` reads lanes beyond the last value */
             plan.converted = as_it_is ? NULL : plan.tile + tile;
             plan.intercepts = plan.tile + tile + converted;
             plan.best = plan.intercepts + plan.strip;

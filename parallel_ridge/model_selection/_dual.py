@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from parallel_ridge.exceptions import IllConditioned
 from parallel_ridge.folding import WideRows
 from parallel_ridge.model_selection._splits import Splits
 from parallel_ridge.reductions import DualLeaveOneOutDecisions, RowProducts
-from parallel_ridge.solvers import DualSystem, symmetric
+from parallel_ridge.solvers import DualSystem, band_leverages, symmetric
 from parallel_ridge.sources import Source
 from parallel_ridge.threads import blas_of_solve
 
@@ -69,15 +69,15 @@ def dual_leave_one_out(
     """
     Y = _targets(searcher, rows)
 
-    def use(products: RowProducts) -> tuple[NDArray[np.float64], ...]:
-        def solve(weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+    def use(products: RowProducts) -> tuple[Any, ...]:
+        def solve(weights: NDArray[np.float64]) -> tuple[Any, ...]:
             with blas_of_solve(len(weights)):
                 system = DualSystem(products, weights, Y, searcher.problem)
-                spectrum = system.spectrum()
-                spectrum.check_search(searcher.alphas)
-                inverse = np.array([spectrum.inverse(alpha) for alpha in searcher.alphas])
-                rotated = spectrum.vectors.T @ system.rhs
-                return spectrum.coordinates(), inverse, rotated, system.target_means
+                form = system.banded()
+                rotated = form.rotate(system.rhs)
+                factors = [form.factor(alpha) for alpha in searcher.alphas]
+                solutions = np.array([factor.solve(rotated, whole=True) for factor in factors])
+                return form.coordinates(), factors, solutions, system.target_means
 
         return searcher.backend.map(solve, [rows.weights])[0]
 
@@ -86,12 +86,15 @@ def dual_leave_one_out(
     except IllConditioned:
         rows.products = None
         return None
-    coordinates, inverse, rotated, target_means = found
+    coordinates, factors, solutions, target_means = found
 
     def decisions(some: Sequence[int]) -> DualLeaveOneOutDecisions:
-        k = len(searcher.target.classes)
         return DualLeaveOneOutDecisions(
-            inverse[some], rotated, target_means, searcher.errors.targets, k
+            band_leverages([factors[j] for j in some]),
+            solutions[some],
+            target_means,
+            searcher.errors.targets,
+            len(searcher.target.classes),
         )
 
     return decisions, coordinates

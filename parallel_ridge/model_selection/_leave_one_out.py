@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from parallel_ridge.exceptions import IllConditioned
 from parallel_ridge.folding import WideRows, fold_spectrum
 from parallel_ridge.model_selection._dual import dual_leave_one_out
 from parallel_ridge.model_selection._results import Make, Search
-from parallel_ridge.reductions import Decisions, LeaveOneOutDecisions
-from parallel_ridge.solvers import NormalEquations, Spectrum
+from parallel_ridge.numerics import BAND_ROWS
+from parallel_ridge.reductions import Decisions, LeaveOneOutDecisions, Leverages
+from parallel_ridge.solvers import BandedForm, NormalEquations, Spectrum, band_leverages
 from parallel_ridge.sources import Source
 from parallel_ridge.statistics import SufficientStatistics
 from parallel_ridge.threads import blas_of_solve
@@ -45,22 +47,22 @@ def leave_one_out(searcher: PenaltySearch) -> Search:
 def _from_statistics(searcher: PenaltySearch) -> Search:
     start = time.perf_counter()
     total = searcher.statistics(searcher.source)
-    spectrum = _spectrum(searcher, total)
+    axes = _axes(searcher, total)
     intercept = searcher.problem.fit_intercept
 
     def decisions(some: Sequence[int]) -> Decisions:
-        alphas = [searcher.alphas[j] for j in some]
+        leverages, coefs = axes.of(some)
         return LeaveOneOutDecisions(
-            spectrum.axes,
-            spectrum.means,
-            spectrum.leverages(alphas, searcher.source.positive_rows()),
-            spectrum.rotated,
-            spectrum.target_means if intercept else np.zeros(len(spectrum.target_means)),
+            axes.axes,
+            axes.means,
+            leverages,
+            coefs,
+            axes.target_means if intercept else np.zeros(len(axes.target_means)),
             searcher.errors.targets,
             len(searcher.target.classes),
-            1.0 / spectrum.weight_sum if intercept else 0.0,
+            1.0 / axes.weight_sum if intercept else 0.0,
             searcher.dtype,
-            spectrum.means**2 * spectrum.weight_sum > spectrum.squares,
+            axes.means**2 * axes.weight_sum > axes.squares,
         )
 
     seconds = time.perf_counter() - start
@@ -102,19 +104,75 @@ def _search(
     )
 
 
-def _spectrum(searcher: PenaltySearch, statistics: SufficientStatistics) -> Spectrum:
-    smallest = min(searcher.alphas)
+@dataclass(frozen=True)
+class _Axes:
+    """Axes of the penalised systems, and what `LeaveOneOutDecisions` needs in them.
 
-    def solve(statistics: SufficientStatistics) -> Spectrum:
-        with blas_of_solve(statistics.n_features):
+    Attributes
+    ----------
+    axes : ndarray of shape (d, m)
+    of : callable
+        ``of(some)``: leverages and coefficients for the penalties at some positions.
+    means, target_means, squares, weight_sum : as those of `Spectrum`
+    """
+
+    axes: NDArray[np.float64]
+    of: Callable[[Sequence[int]], tuple[Leverages, NDArray[np.float64]]]
+    means: NDArray[np.float64]
+    target_means: NDArray[np.float64]
+    squares: NDArray[np.float64]
+    weight_sum: float
+
+
+def _axes(searcher: PenaltySearch, statistics: SufficientStatistics) -> _Axes:
+    """Axes that suit the penalties: those of a banded form, unless there are too many rows."""
+    smallest, rows = min(searcher.alphas), searcher.source.positive_rows()
+
+    def solve(statistics: SufficientStatistics) -> _Axes:
+        d = statistics.n_features
+        with blas_of_solve(d):
             system = NormalEquations(statistics, searcher.problem)
-            if system.condition_bound(smallest) <= system.search_limit(smallest):
-                return system.spectrum(overwrite=True)
-            return system.spectrum_of_factor(smallest)
+            if system.condition_bound(smallest) > system.search_limit(smallest):
+                return _of_spectrum(system.spectrum_of_factor(smallest), searcher.alphas, rows)
+            # Rows that a fit can interpolate keep their digits in principal axes only.
+            if d + 1 < rows and rows * len(searcher.alphas) < BAND_ROWS * d * d:
+                return _of_band(system.banded(overwrite=True), searcher.alphas)
+            return _of_spectrum(system.spectrum(overwrite=True), searcher.alphas, rows)
 
     try:
         return searcher.backend.map(solve, [statistics])[0]
     except IllConditioned as error:
         what = str(error)
     searcher.warn_ill_conditioned("leave-one-out", what)
-    return fold_spectrum(searcher.backend, searcher.source, searcher.target, searcher.problem)
+    spectrum = fold_spectrum(searcher.backend, searcher.source, searcher.target, searcher.problem)
+    return _of_spectrum(spectrum, searcher.alphas, rows)
+
+
+def _of_band(form: BandedForm, alphas: Sequence[float]) -> _Axes:
+    factors = [form.factor(alpha) for alpha in alphas]
+    coefs = np.array(
+        [one.coef for one in form.rotated_back([one.solve(form.rotated) for one in factors])]
+    )
+
+    def of(some: Sequence[int]) -> tuple[Leverages, NDArray[np.float64]]:
+        return band_leverages([factors[j] for j in some]), coefs[some]
+
+    system = form.system
+    return _Axes(
+        form.axes(), of, system.means, system.target_means, system.squares, system.weight_sum
+    )
+
+
+def _of_spectrum(spectrum: Spectrum, alphas: Sequence[float], n_rows: int) -> _Axes:
+    def of(some: Sequence[int]) -> tuple[Leverages, NDArray[np.float64]]:
+        chosen = [alphas[j] for j in some]
+        return spectrum.leverages(chosen, n_rows), spectrum.coefs(chosen)
+
+    return _Axes(
+        spectrum.axes,
+        of,
+        spectrum.means,
+        spectrum.target_means,
+        spectrum.squares,
+        spectrum.weight_sum,
+    )

@@ -24,6 +24,8 @@ from parallel_ridge.reductions._columns import ColumnForm, Columns, Formed
 from parallel_ridge.reductions._decisions import Decisions, PathDecisions
 from parallel_ridge.reductions._integers import exact_dtype, promises_integers
 from parallel_ridge.reductions._leave_one_out import (
+    AxisLeverages,
+    BandLeverages,
     DualLeaveOneOutDecisions,
     LeaveOneOutDecisions,
     Leverages,
@@ -58,6 +60,8 @@ __all__ = [
     "DENSE_FROM",
     "SAMPLE_ROWS",
     "AccuracyReduction",
+    "AxisLeverages",
+    "BandLeverages",
     "ColumnForm",
     "Columns",
     "Confusion",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from parallel_ridge.kernels import _lapack
 from parallel_ridge.numerics import CLOSE_TO_ONE, LARGEST_ROUNDED, LEVERAGE_ROUNDING
 from parallel_ridge.reductions._base import raise_not_finite
 from parallel_ridge.reductions._decisions import Decisions
@@ -16,41 +17,83 @@ from parallel_ridge.reductions._linear import LinearMap
 from parallel_ridge.sources import Block, shifted
 
 
+class Leverages(Protocol):
+    """What gives the leverages of rows in the axes of a system, for p penalties, without the mean's."""
+
+    @property
+    def rounding(self) -> float:
+        """Estimated error of a leverage formed in float32."""
+
+    def of(self, a: NDArray[Any]) -> NDArray[np.float64]:
+        """Leverages of rows with coordinates of shape (n, m), which are destroyed; shape (n, p)."""
+
+
 @dataclass(frozen=True)
-class Leverages:
-    """Diagonals in the principal axes that give leverages and decision values; shape (p, m) each.
+class AxisLeverages:
+    """Leverages in principal axes, where the inverse of a penalised system is diagonal.
 
     Attributes
     ----------
-    fitted : ndarray
+    fitted : ndarray of shape (p, m)
         One over the sum of squares plus the penalty.
-    left_out : ndarray, or None
+    rounding : float
+    left_out : ndarray of shape (p, m), or None
         If the rows can be interpolated (as many axes as rows): what fits leave of each axis, so
         that no digits are lost where the leverage is close to 1.
-    rounding : float
-        Estimated error of a leverage formed in float32.
+    filtered : ndarray of shape (p t, m), or None
+        Right-hand sides of t targets times what fits leave.
     """
 
     fitted: NDArray[np.float64]
-    left_out: NDArray[np.float64] | None
     rounding: float
+    left_out: NDArray[np.float64] | None = None
+    filtered: NDArray[np.float64] | None = None
+
+    def of(self, a: NDArray[Any]) -> NDArray[np.float64]:
+        """Leverages of rows."""
+        np.multiply(a, a, out=a)
+        return (a @ self.fitted.T.astype(a.dtype)).astype(np.float64, copy=False)
+
+
+class BandLeverages:
+    """Leverages in a basis where a penalised system is banded, with blocks of its Cholesky factors.
+
+    Parameters
+    ----------
+    inverses : ndarray of shape (p, K, b, b)
+        Inverses of the diagonal blocks of the factors.
+    before : ndarray of shape (p, K, b, b)
+        What each block of a solution takes of the block before it.
+    """
+
+    rounding = np.inf
+
+    def __init__(self, inverses: NDArray[np.float64], before: NDArray[np.float64]) -> None:
+        self.blocks = inverses, before
+
+    def of(self, a: NDArray[Any]) -> NDArray[np.float64]:
+        """Squared lengths of what the factors' inverses make of rows."""
+        inverses, before = (np.asarray(blocks, a.dtype) for blocks in self.blocks)
+        squares = np.empty((len(a), len(inverses)), a.dtype)
+        _lapack.solution_squares(np.ascontiguousarray(a), inverses, before, squares)
+        return squares.astype(np.float64, copy=False)
 
 
 class LeaveOneOutDecisions(Decisions):
     """Decision value of each row from a fit to all the others, in closed form.
 
-    With leverage ``h = w (a^T D a + 1 / W)``, where ``a`` are the row's coordinates in the
-    principal axes and ``D`` is diagonal, the error of a left-out row is its fitted error divided by
-    ``1 - h``.
+    With leverage ``h = w (a^T D a + 1 / W)``, where ``a`` are the row's coordinates in axes of the
+    system and ``D`` is the system's inverse in them, the error of a left-out row is its fitted error
+    divided by ``1 - h``.
 
     Parameters
     ----------
     axes : ndarray of shape (d, m)
     means : ndarray of shape (d,)
-    diagonals : Leverages
-        ``D``, for p penalties.
-    rotated : ndarray of shape (t, m)
-        Right-hand sides in the axes.
+    leverages : Leverages
+        For p penalties.
+    coefs : ndarray of shape (p, t, d)
+        Coefficients of the fits to all rows.
     target_means : ndarray of shape (t,)
     targets : slice
         The classes that are targets.
@@ -78,8 +121,8 @@ class LeaveOneOutDecisions(Decisions):
         self,
         axes: NDArray[np.float64],
         means: NDArray[np.float64],
-        diagonals: Leverages,
-        rotated: NDArray[np.float64],
+        leverages: Leverages,
+        coefs: NDArray[np.float64],
         target_means: NDArray[np.float64],
         targets: slice,
         n_classes: int,
@@ -87,22 +130,24 @@ class LeaveOneOutDecisions(Decisions):
         dtype: np.dtype[Any],
         full: NDArray[np.bool_] | bool = False,
     ) -> None:
-        p, t, m = len(diagonals.fitted), len(rotated), len(axes.T)
-        self.shape = (p, t)
+        self.shape = coefs.shape[:2]
+        n_values = coefs.shape[0] * coefs.shape[1]
         double, single = np.dtype(np.float64), np.dtype(np.float32)
-        self.dtype = double if diagonals.left_out is not None else dtype
-        small = self.dtype == single or diagonals.rounding <= LEVERAGE_ROUNDING
+        self.left_out: NDArray[np.float64] | None = None
+        if isinstance(leverages, AxisLeverages) and leverages.filtered is not None:
+            self.left_out, dtype = leverages.left_out, double
+            self.filtered = LinearMap(-leverages.filtered, np.zeros(n_values))
+        self.dtype = dtype
+        small = dtype == single or leverages.rounding <= LEVERAGE_ROUNDING
         self.leverage_dtype = single if small else double
-        coefs = (diagonals.fitted[:, None] * rotated).reshape(p * t, m) @ axes.T
         # Sparse rows are centred only in columns far from zero, where hardly any value is zero.
         self.far = np.where(full, means, 0.0)
         self.coordinates = _CentredProduct(axes.T, means - self.far, {double, self.leverage_dtype})
-        if diagonals.left_out is not None:
-            filtered = (diagonals.left_out[:, None] * rotated).reshape(p * t, m)
-            self.filtered = LinearMap(-filtered, np.zeros(p * t))
-        self.fitted = _CentredProduct(coefs, means - self.far, {double, self.dtype})
+        self.fitted = _CentredProduct(
+            coefs.reshape(n_values, -1), means - self.far, {double, self.dtype}
+        )
         self.means = means
-        self.diagonals = diagonals
+        self.leverages = leverages
         self.target_means = target_means
         self.targets = targets
         self.n_classes = n_classes
@@ -128,7 +173,7 @@ class LeaveOneOutDecisions(Decisions):
                 values[part.rows] = found
         if not np.isfinite(values).all():
             raise_not_finite(block)
-        if self.diagonals.left_out is not None and block.weights is not None:
+        if self.left_out is not None and block.weights is not None:
             # Rows with zero weight take no part in the interpolation.
             none = np.flatnonzero(block.weights == 0.0)
             if len(none):
@@ -191,11 +236,10 @@ class LeaveOneOutDecisions(Decisions):
         leverage_dtype: np.dtype[Any],
     ) -> _Part:
         a = self.coordinates(rows, leverage_dtype)
-        diagonal = self.diagonals.left_out
+        diagonal = self.left_out
         if diagonal is None:
             linear, operand = self.fitted.of(rows, dtype)
-            np.multiply(a, a, out=a)
-            part = (a @ self.diagonals.fitted.T.astype(a.dtype)).astype(np.float64, copy=False)
+            part = self.leverages.of(a)
             part += self.mean_leverage
         else:
             linear, operand = self.filtered, a
@@ -234,18 +278,18 @@ class _Part:
 
 
 class DualLeaveOneOutDecisions(Decisions):
-    """Decision value of each row from a fit to all the others, from eigenvectors of a dual system.
+    """Decision value of each row from a fit to all the others, from axes of a dual system.
 
     With ``C = (Z Z^T + alpha I)^-1`` on the centred right-hand sides, the error of a left-out row is
-    ``(C y)_i / C_ii``. Blocks hold the rows' coordinates: those of the eigenvectors. A row without
-    weight has the coordinates that give its fitted value.
+    ``(C y)_i / C_ii``. Blocks hold the rows' coordinates in the axes. A row without weight has the
+    coordinates that give its fitted value.
 
     Parameters
     ----------
-    inverse : ndarray of shape (p, r)
-        Eigenvalues of C, for p penalties.
-    rotated : ndarray of shape (r, t)
-        Right-hand sides in the eigenvectors.
+    leverages : BandLeverages
+        Gives ``C_ii`` for p penalties.
+    solutions : ndarray of shape (p, r, t)
+        ``C y`` in the axes.
     target_means : ndarray of shape (t,)
     targets : slice
         The classes that are targets.
@@ -259,16 +303,16 @@ class DualLeaveOneOutDecisions(Decisions):
 
     def __init__(
         self,
-        inverse: NDArray[np.float64],
-        rotated: NDArray[np.float64],
+        leverages: BandLeverages,
+        solutions: NDArray[np.float64],
         target_means: NDArray[np.float64],
         targets: slice,
         n_classes: int,
     ) -> None:
-        self.shape = (len(inverse), len(target_means))
-        self.inverse = inverse
-        products = inverse[:, None] * rotated.T
-        self.weights = np.ascontiguousarray(products.reshape(-1, inverse.shape[1]).T)
+        p, r, t = solutions.shape
+        self.shape = (p, t)
+        self.leverages = leverages
+        self.weights = np.ascontiguousarray(solutions.transpose(1, 0, 2).reshape(r, p * t))
         self.target_means = target_means
         self.targets = targets
         self.n_classes = n_classes
@@ -276,7 +320,7 @@ class DualLeaveOneOutDecisions(Decisions):
     def __call__(self, block: Block) -> NDArray[Any]:
         """Values of shape (m, p, t)."""
         values: NDArray[Any] = (block.X @ self.weights).reshape(-1, *self.shape)
-        own = (block.X**2) @ self.inverse.T
+        own = self.leverages.of(block.X)
         roots = np.ones(len(own)) if block.weights is None else np.sqrt(block.weights)
         divisor = (own * roots[:, None])[:, :, None]
         y = block.labels.indicator(self.n_classes)[:, self.targets]

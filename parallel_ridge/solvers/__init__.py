@@ -1,9 +1,10 @@
 """Solvers: statistics and penalties in, coefficients out; every solve is in float64."""
 
+from parallel_ridge.solvers._band import BandedForm, band_leverages
 from parallel_ridge.solvers._cholesky import CholeskyFactor
 from parallel_ridge.solvers._conjugate_gradients import solve_conjugate_gradients
 from parallel_ridge.solvers._dual import (
-    DualSpectrum,
+    DualBand,
     DualSystem,
     row_coordinates,
     solve_dual,
@@ -17,8 +18,9 @@ from parallel_ridge.solvers._row_system import RowFactor, RowSystem
 from parallel_ridge.solvers._spectrum import Spectrum
 
 __all__ = [
+    "BandedForm",
     "CholeskyFactor",
-    "DualSpectrum",
+    "DualBand",
     "DualSystem",
     "NormalEquations",
     "Problem",
@@ -26,6 +28,7 @@ __all__ = [
     "RowSystem",
     "Solution",
     "Spectrum",
+    "band_leverages",
     "exact_residual",
     "n_targets",
     "refine",

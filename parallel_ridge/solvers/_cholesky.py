@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +24,7 @@ class CholeskyFactor:
     Attributes
     ----------
     lower : ndarray of shape (m, m)
-        Factor for the columns that vary; only the lower triangle is meaningful. Of float64, or of
-        float32 to precondition with.
+        Factor for the columns that vary; only the lower triangle is meaningful.
     scale : ndarray of shape (m,)
     condition : float
         Estimated condition number of the scaled system.
@@ -44,7 +42,7 @@ class CholeskyFactor:
     problem : Problem
     """
 
-    lower: NDArray[Any]
+    lower: NDArray[np.float64]
     scale: NDArray[np.float64]
     condition: float
     lost: float
@@ -60,14 +58,10 @@ class CholeskyFactor:
         """Coefficients for right-hand sides, both of shape (t, d)."""
         coef = np.zeros_like(rhs)
         scale = self.scale[:, None]
-        coef[:, self.varies] = (scale * self.solve_scaled(rhs[:, self.varies].T * scale)).T
-        return coef
-
-    def solve_scaled(self, rhs: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Solutions of the scaled system for right-hand sides, both of shape (m, t)."""
-        columns = np.array(rhs, self.lower.dtype, order="F")
+        columns = np.asfortranarray(rhs[:, self.varies].T * scale)
         _lapack.solve(self.lower, columns)
-        return columns.astype(np.float64, copy=False)
+        coef[:, self.varies] = (scale * columns).T
+        return coef
 
     def error(self, coef: NDArray[np.float64]) -> float:
         """Estimated relative error of the solution, given the rounding of the system.
@@ -94,16 +88,15 @@ class CholeskyFactor:
 
 
 def cholesky(
-    system: NDArray[Any], norm: NDArray[np.float64], limit: float
-) -> tuple[NDArray[Any], float]:
+    system: NDArray[np.float64], norm: NDArray[np.float64], limit: float
+) -> tuple[NDArray[np.float64], float]:
     """Factorise a C-ordered upper triangle in place; return the lower factor and its condition."""
     factor = system.T
     if not len(factor):
         return factor, 1.0
     if _lapack.cholesky(factor, CHOLESKY_PANEL) > 0:
         raise IllConditioned(np.inf)
-    pocon = lapack.dpocon if factor.dtype == np.float64 else lapack.spocon
-    reciprocal, _ = pocon(factor, norm.max(initial=0.0), uplo="L")
+    reciprocal, _ = lapack.dpocon(factor, norm.max(initial=0.0), uplo="L")
     if reciprocal * limit < 1.0:
         raise IllConditioned(1.0 / reciprocal if reciprocal else np.inf)
     return factor, 1.0 / reciprocal

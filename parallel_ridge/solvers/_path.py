@@ -4,24 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from parallel_ridge.exceptions import IllConditioned, IllConditionedWarning, warn_caller
 from parallel_ridge.numerics import (
+    BAND_PAYS,
     FACTOR_PAYS,
-    FLOAT32_FACTOR,
-    NEARBY_ACCURACY,
     REFINE_LIMIT,
 )
-from parallel_ridge.solvers._cholesky import CholeskyFactor
-from parallel_ridge.solvers._nearby import affordable_steps, solve_nearby
+from parallel_ridge.solvers._band import BandedForm
 from parallel_ridge.solvers._normal_equations import NormalEquations
 from parallel_ridge.solvers._problem import Problem, Solution
 from parallel_ridge.solvers._refinement import exact_residual, refine
-from parallel_ridge.solvers._spectrum import tridiagonal_pays
 from parallel_ridge.statistics import SufficientStatistics
 
 
@@ -34,9 +30,9 @@ def solve_penalties(
 ) -> tuple[list[Solution], str]:
     """Solve a system for each of several penalties; return the solutions and the solver used.
 
-    One tridiagonal form serves many penalties. Few penalties get Cholesky factorisations, of which one
-    may serve several (see `solve_nearby`), and so do small ones, for which the form is not accurate
-    enough. If these are many, the singular values of one Cholesky factor serve all.
+    One banded form serves many penalties. Few penalties get a Cholesky factorisation each, and so do
+    small ones, for which the form is not accurate enough. If these are many, the singular values of
+    one Cholesky factor serve all.
 
     Parameters
     ----------
@@ -50,7 +46,7 @@ def solve_penalties(
     IllConditioned
         If no solver is accurate enough for one of the penalties, and there is no rescue.
     """
-    if solver != "eigen" and len(alphas) <= tridiagonal_pays(len(system.gram)):
+    if solver != "eigen" and len(alphas) <= BAND_PAYS:
         return _by_cholesky(system, alphas, limit, rescue), "cholesky"
     limits = [(limit or system.limit)(alpha) for alpha in alphas]
     if solver == "eigen":
@@ -60,13 +56,22 @@ def solve_penalties(
     if sum(bound > least for bound in bounds) > FACTOR_PAYS and max(bounds) <= least**2:
         with suppress(IllConditioned):
             return system.spectrum_of_factor(min(alphas), least).solutions(alphas), "eigen"
-    form = system.tridiagonal()
-    fits = [form.condition(alpha) <= most for alpha, most in zip(alphas, limits, strict=True)]
-    found = iter(form.solutions([alpha for alpha, good in zip(alphas, fits, strict=True) if good]))
+    form = system.banded()
+    rotated = [_in_band(form, alpha, most) for alpha, most in zip(alphas, limits, strict=True)]
+    found = iter(form.rotated_back([one for one in rotated if one is not None]))
     # A Cholesky is the more accurate of the two, because it allows scaling.
-    small = [alpha for alpha, good in zip(alphas, fits, strict=True) if not good]
+    small = [alpha for alpha, one in zip(alphas, rotated, strict=True) if one is None]
     others = iter(_by_cholesky(system, small, limit, rescue))
-    return [next(found if good else others) for good in fits], "tridiagonal"
+    return [next(others if one is None else found) for one in rotated], "banded"
+
+
+def _in_band(form: BandedForm, alpha: float, limit: float) -> NDArray[np.float64] | None:
+    """Solution in the basis of the form, or None if it may not be accurate."""
+    with suppress(IllConditioned):
+        factor = form.factor(alpha)
+        if factor.condition <= limit:
+            return factor.solve(form.rotated)
+    return None
 
 
 def _by_cholesky(
@@ -75,62 +80,26 @@ def _by_cholesky(
     limit: Callable[[float], float] | None,
     rescue: Callable[[float, IllConditioned], Solution] | None,
 ) -> list[Solution]:
-    """Solve for each penalty by a Cholesky factorisation, or from that of a smaller penalty.
+    """Solve for each penalty by a Cholesky factorisation."""
 
-    Penalties ascend, so a factor's condition number bounds those of all systems it is used for. In
-    searches factors are float32 while that suffices for conjugate gradients to converge quickly.
-    """
-    steps = affordable_steps(len(system.gram), len(system.rhs))
-    accuracy = NEARBY_ACCURACY["path" if limit is None else "search"]
-    found: dict[float, Solution] = {}
-    factor: CholeskyFactor | None = None
-    own = 0.0  # the factor's penalty
-    too_far = np.inf  # ratio of penalties at which steps did not suffice
-
-    def accurate(factor: CholeskyFactor, coef: NDArray[np.float64], alpha: float) -> bool:
-        if limit is not None:
-            return factor.condition <= limit(alpha)
-        return system.accurate(replace(factor, lost=max(factor.lost, system.lost(alpha))), coef)
-
-    def nearby(factor: CholeskyFactor, alpha: float) -> NDArray[np.float64] | None:
-        coef = solve_nearby(system, factor, alpha, steps, accuracy)
-        return coef if coef is not None and accurate(factor, coef, alpha) else None
-
-    def factorised(alpha: float) -> tuple[CholeskyFactor, NDArray[np.float64]]:
+    def solution(alpha: float) -> Solution:
         factor = system.factorise(alpha, False, (limit or system.limit)(alpha))
         coef = factor.solve(system.rhs)
-        if not accurate(factor, coef, alpha):
+        if limit is None and not system.accurate(factor, coef):
             raise IllConditioned(factor.condition, factor.lost)
-        return factor, coef
+        return factor.solution(coef)
 
-    single = steps > 0 and limit is not None
-    for alpha in sorted(alphas):
-        coef = None
-        if factor is not None and steps and (own == 0.0 or alpha < too_far * own):
-            coef = nearby(factor, alpha)
-            if coef is None and own > 0.0:
-                too_far = min(too_far, alpha / own)
-        if coef is None and single:
-            factor, own = None, alpha  # frees its memory
-            with suppress(IllConditioned):
-                factor = system.factorise(alpha, False, FLOAT32_FACTOR, np.float32)
-                coef = nearby(factor, alpha)
-        if coef is None:
-            factor, own = None, alpha
-            try:
-                factor, coef = factorised(alpha)
-            except IllConditioned as error:
-                if rescue is None:
-                    raise
-                failure = error.with_traceback(None)  # frees the factor, too
-            if factor is None or coef is None:
-                assert rescue is not None
-                found[alpha] = rescue(alpha, failure)
-                continue
-            single = steps > 0 and limit is not None and factor.condition <= FLOAT32_FACTOR
-        assert factor is not None
-        found[alpha] = factor.solution(coef)
-    return [found[alpha] for alpha in alphas]
+    found = []
+    for alpha in alphas:
+        try:
+            found.append(solution(alpha))
+            continue
+        except IllConditioned as error:
+            if rescue is None:
+                raise
+            failure = error.with_traceback(None)  # frees the factor
+        found.append(rescue(alpha, failure))
+    return found
 
 
 def _by_spectrum(
@@ -154,7 +123,7 @@ def solve_path(
     Returns
     -------
     solutions : list of Solution
-    solver : {"cholesky", "tridiagonal", "eigen"}
+    solver : {"cholesky", "banded", "eigen"}
         The last solver used. If none is accurate, an `IllConditionedWarning` says so.
     """
     system = NormalEquations(statistics, problem)

@@ -195,6 +195,7 @@ def test_the_sparse_kernel_checks_what_it_is_given(changes):
 
 
 SQUARE, OBLONG, FIVE = np.zeros((5, 5)), np.zeros((5, 4)), np.zeros(5)
+TRIANGLES = np.zeros((2, 2, 2), order="F")
 
 
 U8 = np.uint64
@@ -218,11 +219,22 @@ U8 = np.uint64
         lambda: _lapack.eigenvectors(np.asfortranarray(OBLONG), FIVE),
         lambda: _lapack.eigenvectors(np.asfortranarray(SQUARE), np.zeros(4)),
         lambda: _lapack.solve(np.asfortranarray(SQUARE), np.zeros((4, 2), order="F")),
-        lambda: _lapack.multiply(
-            np.asfortranarray(SQUARE), np.zeros((5, 2), order="F"), np.zeros((5, 3), order="F")
+        lambda: _lapack.banded(np.asfortranarray(OBLONG), np.zeros((2, 2, 2), order="F")),
+        lambda: _lapack.banded(np.asfortranarray(SQUARE), np.zeros((2, 2, 1), order="F")),
+        lambda: _lapack.banded(np.asfortranarray(SQUARE), np.zeros((2, 3, 2), order="F")),
+        lambda: _lapack.rotate(
+            np.asfortranarray(SQUARE), TRIANGLES, np.zeros((4, 2), order="F"), False
         ),
-        lambda: _lapack.tridiagonal(np.asfortranarray(SQUARE), FIVE, np.zeros(4), FIVE),
-        lambda: _lapack.rotate(np.asfortranarray(SQUARE), FIVE, np.zeros((4, 2), order="F"), False),
+        lambda: _lapack.rotate(
+            np.asfortranarray(SQUARE), TRIANGLES, np.zeros((5, 2), order="F"), True, True
+        ),
+        lambda: _lapack.invert_triangles(np.zeros((2, 3, 2))),
+        lambda: _lapack.solution_squares(
+            np.zeros((2, 5)), np.zeros((1, 2, 2, 2)), np.zeros((1, 2, 2, 2)), np.zeros((2, 1))
+        ),
+        lambda: _lapack.solution_squares(
+            np.zeros((2, 4)), np.zeros((1, 2, 2, 2)), np.zeros((1, 1, 2, 2)), np.zeros((2, 1))
+        ),
         lambda: _lapack.cholesky(np.asfortranarray(OBLONG), 2),
         lambda: _lapack.cholesky(np.asfortranarray(SQUARE), 0),
     ],

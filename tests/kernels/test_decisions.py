@@ -65,7 +65,8 @@ def test_all_types_of_rows(level, n, d, v, dtype, real):
 
 
 @pytest.mark.parametrize(
-    "layout", ["columns", "every second", "backwards", "a part", "one row repeated"]
+    "layout",
+    ["columns", "every second", "backwards", "rows backwards", "a part", "one row repeated"],
 )
 @pytest.mark.parametrize(("n", "v"), [(5, 4), (300, 1), (300, 40), (2100, 1500)])
 def test_all_layouts_of_rows(layout, n, v):
@@ -75,6 +76,7 @@ def test_all_layouts_of_rows(layout, n, v):
         "columns": np.asfortranarray(X),
         "every second": wide[::2, ::2],
         "backwards": np.ascontiguousarray(X[::-1, ::-1])[::-1, ::-1],
+        "rows backwards": np.ascontiguousarray(X[::-1])[::-1],
         "a part": np.concatenate([X, X], axis=1)[:, :20],
         "one row repeated": np.broadcast_to(X[:1], X.shape),
     }[layout]
@@ -146,6 +148,19 @@ def test_the_first_row_that_is_not_finite(level, n, v, bad):
             out = np.empty((n, 1), np.int64)
             assert _decide.codes(X, intercepts, coefs, v, out, None, n_threads) == rows[0]
         X[rows.pop(0)] = 0.0
+
+
+@pytest.mark.parametrize(("n", "v"), [(4, 3), (500, 1), (500, 37), (2500, 700)])
+def test_a_single_value_that_overflows(level, n, v):
+    X, coefs = np.zeros((n, 600), "f4"), np.zeros((v, 600), "f4")
+    X[n - 2, 13] = 3e38
+    for one in {0, v // 2, v - 1}:
+        coefs[:] = 0.0
+        coefs[one, 13] = -20.0  # never the largest
+        out = np.empty((n, v), "f4")
+        assert _decide.values(X, np.zeros(v, "f4"), coefs, out, 2) == n - 2
+        out = np.empty((n, 1), np.int64)
+        assert _decide.codes(X, np.zeros(v, "f4"), coefs, v, out, None, 2) == n - 2
 
 
 @settings(max_examples=60, deadline=None)

@@ -25,19 +25,13 @@ def test_a_factor_in_panels_is_that_of_lapack(d, panel):
 
 
 @pytest.mark.parametrize("d", [0, 1, 7, 300])
-def test_float32_factors_solve_and_products_are_those_of_the_whole_matrix(d):
+def test_a_factor_solves(d):
     matrix = positive_definite(d)
     rhs = np.random.default_rng(1).normal(size=(d, 3))
-    for dtype, accuracy in ((np.float32, 1e-2), (np.float64, 1e-9)):
-        factor = np.array(matrix, dtype, order="F")
-        assert _lapack.cholesky(factor, 64) == 0
-        columns = np.array(rhs, dtype, order="F")
-        _lapack.solve(factor, columns)
-        assert_allclose(matrix @ columns, rhs, atol=accuracy)
-    lower = np.asfortranarray(np.tril(matrix))
-    out = np.empty((d, 3), order="F")
-    _lapack.multiply(lower, np.asfortranarray(rhs), out)
-    assert_allclose(out, matrix @ rhs, rtol=1e-9, atol=1e-9)
+    factor, columns = matrix.copy(order="F"), np.array(rhs, order="F")
+    assert _lapack.cholesky(factor, 64) == 0
+    _lapack.solve(factor, columns)
+    assert_allclose(matrix @ columns, rhs, atol=1e-9)
 
 
 @pytest.mark.parametrize("minor", [1, 4, 9, 30])
@@ -74,20 +68,55 @@ def lower_triangle(d, seed=0):
     return whole, lower
 
 
-@pytest.mark.parametrize("d", [1, 2, 3, 40, 131])
-def test_a_triangle_is_rotated_to_a_tridiagonal_matrix_and_back(d):
+def band_of(matrix, width):
+    """A symmetric matrix from the lower band of another."""
+    lower = np.tril(np.triu(matrix, -width))
+    return lower + np.tril(lower, -1).T
+
+
+@pytest.mark.parametrize(
+    ("d", "width"),
+    [(0, 1), (1, 1), (2, 1), (3, 2), (40, 1), (64, 32), (65, 32), (100, 32), (131, 7)],
+)
+def test_a_triangle_is_rotated_to_a_band_and_back(d, width):
     whole, rotation = lower_triangle(d)
-    diagonal, beside, factors = np.full((3, d), np.nan)
-    _lapack.tridiagonal(rotation, diagonal, beside, factors)
-    form = np.diag(diagonal) + np.diag(beside[:-1], 1) + np.diag(beside[:-1], -1)
-    Q = np.asfortranarray(np.eye(d))
-    _lapack.rotate(rotation, factors, Q, True)
+    triangles = np.zeros((width, width, max(0, d - 1) // width), order="F")
+    _lapack.banded(rotation, triangles)
+    form = band_of(rotation, width)
+    Q = np.zeros((d, d + 3), order="F")
+    np.fill_diagonal(Q, 1.0)
+    _lapack.rotate(rotation, triangles, Q, True, identity=True)
+    assert not Q[:, d:].any()
+    Q = Q[:, :d]
     assert_allclose(Q.T @ Q, np.eye(d), atol=1e-13)
-    assert_allclose(Q @ form @ Q.T, whole, atol=1e-12 * d)
+    assert_allclose(Q @ form @ Q.T, whole, atol=1e-12 * (d + 1))
     columns = np.asfortranarray(np.random.default_rng(1).normal(size=(d, 5)))
-    expected = Q.T @ columns
-    _lapack.rotate(rotation, factors, columns, False)
-    assert_allclose(columns, expected, atol=1e-13 * d)
+    rotated = columns.copy(order="F")
+    _lapack.rotate(rotation, triangles, rotated, False)
+    assert_allclose(rotated, Q.T @ columns, atol=1e-13 * (d + 1))
+    _lapack.rotate(rotation, triangles, rotated, True)
+    assert_allclose(rotated, columns, atol=1e-13 * (d + 1))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize(("n", "p", "blocks", "b"), [(0, 2, 3, 4), (1, 1, 1, 1), (700, 3, 5, 8)])
+def test_squares_of_solutions(n, p, blocks, b, dtype):
+    rng = np.random.default_rng(2)
+    rows = rng.normal(size=(n, blocks * b)).astype(dtype)
+    own, before = rng.normal(size=(2, p, blocks, b, b)).astype(dtype) / 4
+    out = np.full((n, p), np.nan, dtype)
+    _lapack.solution_squares(rows, own, before, out)
+    for s in range(p):
+        z, squares = np.zeros((n, b)), 0.0
+        for k in range(blocks):
+            z = rows[:, k * b : (k + 1) * b] @ own[s, k].T - (z @ before[s, k].T if k else 0.0)
+            squares = squares + (z * z).sum(axis=1)
+        assert_allclose(out[:, s], squares, 1e-12 if dtype == "f8" else 1e-4)
+
+
+def test_a_band_that_is_not_positive_definite_has_no_factor():
+    band = np.asfortranarray([[1.0, 1.0, 1.0], [0.5, 2.0, 0.0]])
+    assert _lapack.band_cholesky(band, 3.5) == 0.0
 
 
 @pytest.mark.parametrize("d", [0, 1, 2, 50])

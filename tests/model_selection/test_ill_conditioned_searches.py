@@ -121,7 +121,7 @@ def test_standardize_mends_columns_of_any_size():
         )
 
 
-def test_penalties_too_small_for_a_tridiagonal_form_share_one_factor():
+def test_penalties_too_small_for_a_banded_form_share_one_factor():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(300, 8)) * 10.0 ** np.arange(8)  # columns that only scaling makes alike
     statistics = sufficient_statistics(X, rng.integers(0, 3, 300))
@@ -129,7 +129,7 @@ def test_penalties_too_small_for_a_tridiagonal_form_share_one_factor():
     alphas = np.logspace(-1, 5, 30)
     path, solver = solvers.solve_penalties(system, alphas, limit=system.search_limit)
     assert solver == "eigen"
-    assert system.tridiagonal().condition(alphas.min()) > system.search_limit(alphas.min())
+    assert system.banded().factor(alphas.min()).condition > system.search_limit(alphas.min())
     for alpha, found in zip(alphas, path, strict=True):
         ((reference,), _) = solvers.solve_penalties(system, [alpha])
         assert_allclose(found.coef * X.std(axis=0), reference.coef * X.std(axis=0), atol=1e-7)
