@@ -18,7 +18,15 @@ from typing import Any, ParamSpec, Protocol, TypeVar, runtime_checkable
 import numpy as np
 
 from parallel_ridge.reductions import Reduction, StatisticsOptions, Value, complete
-from parallel_ridge.sources import Block, Source, Target, Validate, as_source, check_rows
+from parallel_ridge.sources import (
+    Block,
+    Source,
+    Target,
+    Validate,
+    as_source,
+    check_rows,
+    plain,
+)
 
 A = TypeVar("A")
 P = ParamSpec("P")
@@ -180,6 +188,10 @@ class Backend(Protocol):
             classes=request.classes,
             validate=request.validate,
         )
+
+    def as_array(self, values: Any) -> Any:
+        """Labels or groups of rows in this process as splitters read them."""
+        return plain(values)
 
     def predict(self, model: Any, method: str, X: Any, column: str) -> Any:
         """Answers of a fitted estimator to rows.

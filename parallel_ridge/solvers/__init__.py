@@ -1,6 +1,6 @@
 """Solvers: statistics and penalties in, coefficients out; every solve is in float64."""
 
-from parallel_ridge.solvers._cholesky import CholeskyFactor
+from parallel_ridge.solvers._cholesky import CholeskyFactor, factorising
 from parallel_ridge.solvers._conjugate_gradients import solve_conjugate_gradients
 from parallel_ridge.solvers._dual import (
     DualSpectrum,
@@ -27,6 +27,7 @@ __all__ = [
     "Solution",
     "Spectrum",
     "exact_residual",
+    "factorising",
     "n_targets",
     "refine",
     "row_coordinates",
