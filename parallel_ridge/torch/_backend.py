@@ -30,6 +30,7 @@ from parallel_ridge.sources import (
 from parallel_ridge.torch._answers import answer
 from parallel_ridge.torch._decisions import SCORES, TensorAccuracy, knows
 from parallel_ridge.torch._device import (
+    LEAST_ROWS,
     as_device,
     default_device,
     faithful_products,
@@ -57,8 +58,6 @@ from parallel_ridge.torch._statistics import NotFinite, TensorStatistics
 S = TypeVar("S")
 T = TypeVar("T")
 V = TypeVar("V", bound=Value)
-# Memory for blocks below which halving them does not help.
-LEAST_BYTES = 2**16
 
 
 @dataclass
@@ -100,7 +99,8 @@ class TorchBackend(Backend):
         """Run `reduction` over `source` on its device; on the CPU what a device does not do."""
         rows: Any = getattr(source, "X", None)
         if isinstance(reduction, RowsReduction) and isinstance(rows, TensorRows):
-            return _rows_of(source)  # type: ignore[return-value]
+            rows_of_all: Any = _rows_of(source)
+            return rows_of_all  # type: ignore[no-any-return]
         device = self._device_of(rows)
         block_bytes = self.block_bytes
         while device is not None and not source.sparse:
@@ -109,11 +109,12 @@ class TorchBackend(Backend):
                 break
             try:
                 with faithful_products(device):
-                    return reduce_blocks(there, TensorBlocks(source, device), 1)  # type: ignore[no-any-return]
+                    blocks: Any = TensorBlocks(source, device)  # all that a fold needs of a source
+                    return reduce_blocks(there, blocks, 1)
             except NotFinite:
                 break  # the kernels find the row and the column
             except out_of_memory() as error:
-                if block_bytes < 2 * LEAST_BYTES:
+                if there.block_rows <= LEAST_ROWS:
                     raise MemoryError(_too_large(source, device, there.block_rows)) from error
             # Out here nothing holds the block that was too large.
             release_memory(device)
@@ -247,7 +248,7 @@ def on_device(
     elif kind in SCORES and knows(reduction.decisions):
         found = SCORES[kind](reduction, device, block_bytes)
     if found is None or has_float64(device) or _single(found):
-        return found  # type: ignore[no-any-return]
+        return found
     return None
 
 

@@ -20,7 +20,7 @@ from parallel_ridge.reductions import (
     SquaredErrorReduction,
     answer_dtype,
 )
-from parallel_ridge.torch._device import import_torch
+from parallel_ridge.torch._device import LEAST_ROWS, import_torch
 from parallel_ridge.torch._rows import TensorBlock, numpy_of
 from parallel_ridge.torch._statistics import NotFinite
 
@@ -95,7 +95,7 @@ class LeaveOneOutValues:
         of_leverages = decisions.leverage_dtype == single
         self.leverage_dtype = torch.float32 if of_leverages else torch.float64
 
-        def there(array: NDArray[Any]) -> Any:
+        def there(array: Any) -> Any:
             return torch.as_tensor(array, dtype=self.double, device=device)
 
         maps = np.dtype(np.float64)
@@ -153,7 +153,7 @@ class LeaveOneOutValues:
         return errors / left[:, :, None] + y, left
 
 
-VALUES = {PathDecisions: PathValues, LeaveOneOutDecisions: LeaveOneOutValues}
+VALUES: dict[type, Any] = {PathDecisions: PathValues, LeaveOneOutDecisions: LeaveOneOutValues}
 
 
 def knows(decisions: Decisions) -> bool:
@@ -178,7 +178,7 @@ class TensorScores:
         self.reduction = reduction
         self.device = device
         p, t = reduction.decisions.shape
-        self.block_rows = max(1, block_bytes // (8 * COPIES * (p * t + 64)))
+        self.block_rows = max(LEAST_ROWS, block_bytes // (8 * COPIES * (p * t + 64)))
 
     def values(self, total: dict[str, Any], block: TensorBlock) -> Any:
         """Decision values of shape (m, p, t); remembers whether they are finite."""
@@ -216,10 +216,8 @@ class TensorAccuracy(TensorScores):
         else:
             right = ((values > 0) == block.members(values.shape[2])[:, None]).all(2)
         weighted = self.reduction.weighted and block.weights is not None
-        if weighted:
-            sums = block.weights @ right.to(block.weights.dtype)
-        else:
-            sums = right.sum(0)
+        weights = block.weights
+        sums = weights @ right.to(weights.dtype) if weighted else right.sum(0)
         total["right"] = total["right"] + sums if "right" in total else sums
         m = float(block.host.weights.sum()) if weighted else len(right)  # type: ignore[union-attr]
         total["rows"] = total.get("rows", 0) + m

@@ -19,6 +19,8 @@ T = TypeVar("T")
 S = TypeVar("S")
 
 LEAST_VERSION = (2, 6)
+# Rows of the smallest block that is tried where a device is short of memory.
+LEAST_ROWS = 64
 # Blocks whose copies and work may be under way at a time: one that arrives while one is worked on, and
 # one that is staged.
 IN_FLIGHT = 3

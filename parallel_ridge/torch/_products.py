@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parallel_ridge.reductions import Moments, MomentsReduction, NormalProductReduction
-from parallel_ridge.torch._device import import_torch
+from parallel_ridge.torch._device import LEAST_ROWS, import_torch
 from parallel_ridge.torch._rows import TensorBlock, numpy_of
 from parallel_ridge.torch._statistics import NotFinite
 
@@ -29,7 +29,7 @@ class TensorNormalProduct:
         self.reduction = reduction
         self.device = device
         d, t = reduction.V.shape
-        self.block_rows = max(1, block_bytes // (8 * 2 * (d + t)))
+        self.block_rows = max(LEAST_ROWS, block_bytes // (8 * 2 * (d + t)))
 
     def zero(self, n_threads: int) -> dict[str, Any]:
         """Sums of no rows; V and the means come to the device only now."""
@@ -77,7 +77,7 @@ class TensorMoments:
     def __init__(self, reduction: MomentsReduction, device: Any, block_bytes: int) -> None:
         self.reduction = reduction
         self.device = device
-        self.block_rows = max(1, block_bytes // (8 * 3 * len(reduction.shift)))
+        self.block_rows = max(LEAST_ROWS, block_bytes // (8 * 3 * len(reduction.shift)))
 
     def zero(self, n_threads: int) -> dict[str, Any]:
         """Moments of no rows."""

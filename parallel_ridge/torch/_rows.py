@@ -136,7 +136,7 @@ class TensorLabels(Labels):
         object.__setattr__(self, "indptr", None)
 
     @cached_property
-    def codes(self) -> NDArray[np.int32]:  # type: ignore[override]
+    def codes(self) -> NDArray[np.int32]:
         """Positions in the classes."""
         return numpy_of(self.tensor)  # type: ignore[attr-defined]
 

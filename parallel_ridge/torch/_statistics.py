@@ -14,6 +14,7 @@ from parallel_ridge.numerics import EXACT_LIMIT, LARGEST_SUM, ROUNDING
 from parallel_ridge.reductions import PartialSums, StatisticsReduction
 from parallel_ridge.statistics import SufficientStatistics
 from parallel_ridge.torch._device import (
+    LEAST_ROWS,
     has_float64,
     import_torch,
     multiplies_bytes,
@@ -28,7 +29,6 @@ FLOAT_ROWS = (64, 1024)
 HALF_ROWS = 4096
 # Rows of bytes per product: 2^16 products of at most 2^14 fit in int32.
 BYTE_ROWS = 2**16
-LEAST_ROWS = 64
 # Columns per tile by the number of columns: only tiles on and above the diagonal are formed.
 TILES = ((512, 512), (1024, 256), (2048, 512))
 LARGEST_TILE = 1024

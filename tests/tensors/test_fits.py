@@ -8,7 +8,6 @@ from _data.estimators import (
     SOLVERS,
     TARGETS,
     assert_close,
-    make_data,
     weights_of,
 )
 from _data.tensors import engine, rows_of, tensor_of, values_of
@@ -73,7 +72,9 @@ def test_fits_to_integers_have_the_same_bits(dtype, target, device):
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
-@pytest.mark.parametrize(("shape", "dtype"), product([(300, 8), (30, 50)], ["float64", "uint8"]))
+@pytest.mark.parametrize(
+    ("shape", "dtype"), list(product([(300, 8), (30, 50)], ["float64", "uint8"]))
+)
 def test_all_solvers_give_the_same(solver, shape, dtype, device):
     if solver in ("eigen", "cholesky") and shape[0] < shape[1]:
         pytest.skip("has no advantage there")
@@ -150,7 +151,7 @@ def test_the_backend_can_be_copied_and_printed():
 
 
 def test_a_cache_keeps_statistics_of_tensors(device, tmp_path):
-    X, values, y = rows_of("float64", device, n=300)
+    X, _, y = rows_of("float64", device, n=300)
     options = {"backend": engine(device), "memory": str(tmp_path)}
     first = ParallelRidgeClassifier(**options).fit(X, y)
     second = ParallelRidgeClassifier(**options).fit(X, y)

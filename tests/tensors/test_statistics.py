@@ -126,7 +126,7 @@ def test_small_integers_in_wide_rows_are_summed_exactly(dtype, device):
     if mixed.dtype.kind == "f":
         mixed[4000, 3] += 0.5
         found, expected = both(tensor_of(mixed, device), mixed, y, device, block_bytes=2**17)
-        assert_same_sums(found, expected, 1e-7 if mixed.dtype != np.float64 else 1e-13)
+        assert_same_sums(found, expected, 3e-7 if mixed.dtype != np.float64 else 1e-13)
 
 
 def test_columns_far_from_zero_are_shifted(device):
