@@ -1,7 +1,7 @@
-"""What a GPU does: ``python -m benchmarks.gpu`` (some 4 minutes; ``--quick`` is a trial, also without a GPU).
+"""What a GPU does: ``python -m benchmarks.gpu`` (some 4 minutes).
 
-Checks answers against the CPU first. Each part stands alone: one that fails is named in the table, and the
-others go on. Writes ``benchmarks/gpu.json``, and prints a table at the end.
+``--quick`` is a trial, also without a GPU. Checks answers against the CPU first. Each part stands alone: one
+that fails is named in the table, and the others go on. Writes ``benchmarks/gpu.json``, and prints a table at the end.
 """
 
 from __future__ import annotations
@@ -191,7 +191,8 @@ def halves_on_the_device(bench: Bench) -> None:
                     lambda backend=backend: sufficient_statistics(X, y, backend=backend), 3
                 )
                 note = f"{2 * n * d * d / clock / 1e12:.0f} TFLOP/s as if all were multiplied"
-                name = f"statistics of {n:,} x {d} bfloat16, tile {tile}, {rows} rows a sum, {size >> 20} MiB"
+                name = f"statistics of {n:,} x {d} bfloat16, tile {tile}, "
+                name += f"{rows} rows per sum, {size >> 20} MiB"
                 bench.add(name, 1e3 * clock, "ms", f"{note}; events {1e3 * events:.1f}")
     finally:
         _statistics.TILES, _statistics.HALF_ROWS = before
@@ -218,7 +219,6 @@ def streamed(bench: Bench) -> None:
     bench.add(
         f"statistics of {n:,} x {d} bfloat16, pinned", rate, "GB/s", "target: 0.8 of the copy"
     )
-    del X
     n //= 4
     values = np.tile(some.float().numpy(), (-(-n // len(some)), 1))[:n]
     y = y[:n]

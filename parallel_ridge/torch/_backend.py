@@ -53,7 +53,7 @@ from parallel_ridge.torch._rows import (
     selected,
 )
 from parallel_ridge.torch._solves import DeviceCholesky
-from parallel_ridge.torch._statistics import NotFinite, TensorStatistics
+from parallel_ridge.torch._statistics import NotFinite, TensorStatistics, TooFewDigits
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -100,11 +100,11 @@ class TorchBackend(Backend):
         rows: Any = getattr(source, "X", None)
         if isinstance(reduction, RowsReduction) and isinstance(rows, TensorRows):
             rows_of_all: Any = _rows_of(source)
-            return rows_of_all  # type: ignore[no-any-return]
+            return rows_of_all
         device = self._device_of(rows)
-        block_bytes = self.block_bytes
+        block_bytes, halves = self.block_bytes, True
         while device is not None and not source.sparse:
-            there = on_device(reduction, source, device, block_bytes)
+            there = on_device(reduction, source, device, block_bytes, halves)
             if there is None:
                 break
             try:
@@ -113,6 +113,9 @@ class TorchBackend(Backend):
                     return reduce_blocks(there, blocks, 1)
             except NotFinite:
                 break  # the kernels find the row and the column
+            except TooFewDigits:
+                halves = False
+                continue
             except out_of_memory() as error:
                 if there.block_rows <= LEAST_ROWS:
                     raise MemoryError(_too_large(source, device, there.block_rows)) from error
@@ -226,21 +229,25 @@ class TorchBackend(Backend):
 
 
 def on_device(
-    reduction: Any, source: Source, device: Any, block_bytes: int
+    reduction: Any, source: Source, device: Any, block_bytes: int, halves: bool = True
 ) -> Reduction[Any, Any] | None:
-    """The reduction for blocks on a device; None if the CPU has to do it."""
+    """The reduction for blocks on a device; None if the CPU has to do it.
+
+    Rows of half precision may be multiplied as they are if ``halves`` is set.
+    """
     kind = type(reduction)
     found: Any = None
     if kind is GroupedReduction:
-        parts = [on_device(one, source, device, block_bytes) for one in reduction.reductions]
+        parts = [
+            on_device(one, source, device, block_bytes, halves) for one in reduction.reductions
+        ]
         return GroupedReduction(parts) if all(parts) else None  # type: ignore[arg-type]
     if kind is StatisticsReduction:
         # NumPy's float16 stands for both types of half precision.
-        half = source.dtype == np.float16 and reduction.work_dtype == np.float32
+        halves = halves and source.dtype == np.float16 and not source.weighted
+        half = halves and reduction.work_dtype == np.float32
         n_rows = source.local_rows.stop - source.local_rows.start
-        found = TensorStatistics(
-            reduction, device, block_bytes, half and not source.weighted, n_rows
-        )
+        found = TensorStatistics(reduction, device, block_bytes, half, n_rows)
     elif kind is RowProductReduction:
         found = TensorRowProducts(reduction, device, block_bytes)
     elif kind in PRODUCTS:

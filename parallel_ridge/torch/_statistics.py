@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from parallel_ridge.numerics import EXACT_LIMIT, LARGEST_SUM, ROUNDING
+from parallel_ridge.numerics import EXACT_LIMIT, FAR, LARGEST_SUM, ROUNDING
 from parallel_ridge.reductions import PartialSums, StatisticsReduction
 from parallel_ridge.statistics import SufficientStatistics
 from parallel_ridge.torch._device import (
@@ -32,6 +32,10 @@ BYTE_ROWS = 2**16
 # Columns per tile by the number of columns: only tiles on and above the diagonal are formed.
 TILES = ((512, 512), (1024, 256), (2048, 512))
 LARGEST_TILE = 1024
+
+
+class TooFewDigits(Exception):
+    """Sums of halves about zero that leave too few digits about the shift of a column."""
 
 
 class NotFinite(Exception):
@@ -149,7 +153,10 @@ class TensorStatistics:
         rounding = statistics.rounding * self._rounding(statistics.n_samples)
         statistics = replace(statistics, rounding=rounding)
         if reduction is not self.reduction:
+            about_zero = statistics.gram.diagonal().copy()
             statistics = statistics.reshift(self.reduction.shift.astype(np.float64), overwrite=True)
+            if (about_zero > FAR * np.maximum(statistics.gram.diagonal(), 0.0)).any():
+                raise TooFewDigits
         return statistics
 
     def _rounding(self, n_samples: int) -> float:
@@ -381,11 +388,11 @@ def small_integers(X: Any) -> tuple[Any, int] | None:
         X = X.to(torch.float64)
     low, high = torch.aminmax(X)
     whole = (X == X.round()).all() if X.is_floating_point() else torch.ones_like(low)
-    found = [float(one) for one in torch.stack([one.float() for one in (low, high, whole)]).cpu()]
-    least, most, integral = found
+    ends = torch.stack([one.float() for one in (low, high, whole)])  # comes here in one copy
+    least, most, integral = ends.tolist()
     wide = X.dtype in (torch.float64, torch.int32, torch.int64)
     limit = EXACT_LIMIT if wide else 255
-    if not (integral and -limit <= least and most <= limit):
+    if not (integral and least >= -limit and most <= limit):
         return None
     largest = int(max(most, -least))
     if least >= 0 and most <= 255:
