@@ -1,7 +1,8 @@
 """What a GPU does: ``python -m benchmarks.gpu`` (some 4 minutes).
 
-``--quick`` is a trial, also without a GPU. Checks answers against the CPU first. Each part stands alone: one
-that fails is named in the table, and the others go on. Writes ``benchmarks/gpu.json``, and prints a table at the end.
+``--quick`` is a trial, also without a GPU. Checks answers against the CPU first. Each part stands
+alone: one that fails is named in the table, and the others go on. Writes ``benchmarks/gpu.json``, and
+prints a table at the end.
 """
 
 from __future__ import annotations
@@ -308,6 +309,9 @@ def solves(bench: Bench) -> None:
         X, y = bench.normal(2 * d, d, torch.float64), bench.labels(2 * d, 10)
         sums = sufficient_statistics(X, y, backend=bench.backend)
         solve = partial(solve_refined, alpha=10.0, problem=Problem())
+        coefs = [each.map(solve, [sums])[0][0].coef for each in (bench.backend, OpenMPBackend())]
+        off = np.abs(coefs[0] - coefs[1]).max() / np.abs(coefs[1]).max()
+        assert off < 1e-9, (d, off)
         for name, backend in (("the device", bench.backend), ("the CPU", OpenMPBackend())):
             clock, _ = bench.median(
                 lambda backend=backend, sums=sums, solve=solve: backend.map(solve, [sums]), 3

@@ -58,6 +58,8 @@ from parallel_ridge.torch._statistics import NotFinite, TensorStatistics, TooFew
 S = TypeVar("S")
 T = TypeVar("T")
 V = TypeVar("V", bound=Value)
+# Memory for blocks that come from the host, in pinned memory that is dear to get.
+STAGED_BYTES = 2**26
 
 
 @dataclass
@@ -103,6 +105,8 @@ class TorchBackend(Backend):
             return rows_of_all
         device = self._device_of(rows)
         block_bytes, halves = self.block_bytes, True
+        if not (isinstance(rows, TensorRows) and rows.tensor.device == device):
+            block_bytes = min(block_bytes, STAGED_BYTES)
         while device is not None and not source.sparse:
             there = on_device(reduction, source, device, block_bytes, halves)
             if there is None:
@@ -253,7 +257,7 @@ def on_device(
     elif kind in PRODUCTS:
         found = PRODUCTS[kind](reduction, device, block_bytes)
     elif kind in SCORES and knows(reduction.decisions):
-        found = SCORES[kind](reduction, device, block_bytes)
+        found = SCORES[kind](reduction, device, block_bytes, source.n_features)
     if found is None or has_float64(device) or _single(found):
         return found
     return None

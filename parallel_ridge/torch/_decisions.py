@@ -24,8 +24,9 @@ from parallel_ridge.torch._device import LEAST_ROWS, import_torch
 from parallel_ridge.torch._rows import TensorBlock, numpy_of
 from parallel_ridge.torch._statistics import NotFinite
 
-# Values that a row's decision value takes while it is scored, about.
-COPIES = 4
+# How often a decision value, or a row, is in memory as float64 while it is scored, about.
+VALUE_COPIES = 4
+ROW_COPIES = 3
 
 
 class PathValues:
@@ -170,15 +171,18 @@ class TensorScores:
         Has ``decisions``.
     device : torch.device
     block_bytes : int
+    n_features : int
     """
 
     shares_blocks = True
 
-    def __init__(self, reduction: Any, device: Any, block_bytes: int) -> None:
+    def __init__(self, reduction: Any, device: Any, block_bytes: int, n_features: int) -> None:
         self.reduction = reduction
         self.device = device
         p, t = reduction.decisions.shape
-        self.block_rows = max(LEAST_ROWS, block_bytes // (8 * COPIES * (p * t + 64)))
+        self.block_rows = max(
+            LEAST_ROWS, block_bytes // (8 * (VALUE_COPIES * p * t + ROW_COPIES * n_features))
+        )
 
     def values(self, total: dict[str, Any], block: TensorBlock) -> Any:
         """Decision values of shape (m, p, t); remembers whether they are finite."""

@@ -173,7 +173,7 @@ def encode_tensor(y: Any, classes: Any = None) -> tuple[TensorLabels, Target]:
     torch = import_torch()
     if not len(y):
         raise ValueError("y has no rows, so its classes are unknown: pass classes.")
-    low, high = (int(end) for end in torch.aminmax(y))
+    low, high = torch.stack(torch.aminmax(y)).tolist()
     if high - low < LABEL_RANGE:
         away = y.long() - low
         present = torch.zeros(high - low + 1, dtype=torch.bool, device=y.device)

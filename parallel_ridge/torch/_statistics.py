@@ -88,7 +88,7 @@ class TensorStatistics:
     block_bytes : int
         Memory for what a block needs besides its rows.
     half : bool
-        Whether rows are of half precision, and products are to be formed of them as they are.
+        Whether rows are of half precision, and may be multiplied as they are.
     n_rows : int
         About how many rows there will be.
     """
@@ -107,7 +107,8 @@ class TensorStatistics:
         self.reduction = reduction
         self.device = device
         self.home = device if has_float64(device) else torch.device("cpu")
-        self.half = half and not reduction.exact and multiplies_halves(device)
+        self.coarse = half and not reduction.exact
+        self.half = self.coarse and multiplies_halves(device)
         self.single = reduction.work_dtype == np.float32
         if self.half:
             self.sum_rows = HALF_ROWS
@@ -163,11 +164,12 @@ class TensorStatistics:
         """Rounding error of sums in units of what the kernels of the CPU cause.
 
         A sum of m terms whose roundings are independent is off by about 2^-24 m / 4 per root of the
-        number of all terms. Tensor cores round towards zero, once in 16 terms, so the errors of all sums
-        add up to about 2^-24 m / 40 of the whole.
+        number of all terms. Tensor cores round towards zero, once in 16 terms, and rounded squares of
+        halves tend to one side, too: squares are 0 or 1 modulo 4. So the errors of all sums of halves add
+        up, to about 2^-24 m / 40 of the whole.
         """
         relative = 2.0**-24 * self.sum_rows / 4.0 / max(1, n_samples) ** 0.5
-        if self.half:
+        if self.coarse:
             relative += 2.0**-24 * self.sum_rows / 40.0
         return max(1.0, relative * max(1, n_samples) ** 0.5 / ROUNDING["float32"])
 
@@ -278,7 +280,7 @@ class TensorStatistics:
         X, members = block.X, self._members(block)
         (m, d), s = X.shape, members.shape[1]
         unsigned = X.dtype == torch.uint8
-        height, wide, depth = padded(max(d + s, 24)), padded(d), padded(m)
+        height, wide, depth = padded(max(d + s, 24)), padded(d), padded(m)  # as cuBLAS wants them
         T = torch.empty((height, depth), dtype=torch.int8, device=X.device)
         T[:, m:] = 0
         T[d + s :] = 0
@@ -363,8 +365,8 @@ def add_up(total: Any, products: Any) -> None:
 
 
 def padded(size: int) -> int:
-    """The next multiple of 8."""
-    return -(-size // 8) * 8
+    """The next multiple of 16."""
+    return -(-size // 16) * 16
 
 
 def largest_of(dtype: Any) -> int:
@@ -387,7 +389,7 @@ def small_integers(X: Any) -> tuple[Any, int] | None:
     if X.dtype in (torch.uint16, torch.uint32, torch.uint64):
         X = X.to(torch.float64)
     low, high = torch.aminmax(X)
-    whole = (X == X.round()).all() if X.is_floating_point() else torch.ones_like(low)
+    whole = (X.round() == X).all() if X.is_floating_point() else torch.ones_like(low)
     ends = torch.stack([one.float() for one in (low, high, whole)])  # comes here in one copy
     least, most, integral = ends.tolist()
     wide = X.dtype in (torch.float64, torch.int32, torch.int64)
