@@ -47,7 +47,7 @@ test-spark35: $(VENV)-spark35/installed
 # The tests of tensors, with torch for the CPU.
 $(VENV)-torch/installed: $(VENV)/installed
 	test -x $(VENV)-torch/bin/python || $(PYTHON) -m venv $(VENV)-torch
-	$(VENV)-torch/bin/pip install --quiet --disable-pip-version-check "torch==2.13.0" pytest hypothesis array-api-strict "matplotlib>=3.8" .
+	$(VENV)-torch/bin/pip install --quiet --disable-pip-version-check "torch==2.13.0" pytest hypothesis array-api-strict "matplotlib>=3.8" ".[mpi-embedded]"
 	touch $@
 
 test-torch: $(VENV)-torch/installed

@@ -222,12 +222,9 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         return LinearMap(coefs, intercepts)
 
     def _count_right(
-        self, X: Any, y: Any, sample_weight: Any, predict: Callable[[Any], Any] | None = None
+        self, X: Any, y: Any, sample_weight: Any, predict: Callable[[Any], Any]
     ) -> tuple[float, float]:
-        """Weight of this process's rows with a right prediction, and of all of its rows.
-
-        ``predict`` takes the place of `_predict` for rows that are no arrays.
-        """
+        """Weight of this process's rows that ``predict`` answers right, and of all of its rows."""
         if is_empty(X) and is_empty(y):  # other processes may have rows
             return 0.0, 0.0
         y = plain(y)
@@ -235,7 +232,7 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
             check_sparse(y, "y")
         weights = check_weights(sample_weight, _num_samples(y))
         options = {"sample_weight": weights, "normalize": False}
-        right = accuracy_score(y, (predict or self._predict)(X), **options)
+        right = accuracy_score(y, predict(X), **options)
         return right, accuracy_score(y, y, **options)
 
     def _problem(self) -> Problem:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -80,6 +80,9 @@ class TorchBackend(Backend):
         where the device has less.
     n_jobs : int, default=None
         Threads of solves and of passes on the CPU, as of :class:`~parallel_ridge.OpenMPBackend`.
+    process : int, default=0
+        Number of this process among those on this machine, which share its GPUs: see
+        :class:`~parallel_ridge.MPIBackend`.
 
     Notes
     -----
@@ -96,6 +99,11 @@ class TorchBackend(Backend):
     device: Any = None
     block_bytes: int = 2**28
     n_jobs: int | None = None
+    process: int = field(default=0, repr=False)
+
+    def for_process(self, number: int) -> TorchBackend:
+        """The backend of a process on a machine whose GPUs the processes share."""
+        return replace(self, process=number)
 
     def reduce(self, reduction: Reduction[Any, V], source: Source) -> V:
         """Run `reduction` over `source` on its device; on the CPU what a device does not do."""
@@ -130,7 +138,7 @@ class TorchBackend(Backend):
 
     def map(self, function: Callable[[T], S], items: Iterable[T]) -> list[S]:
         """Call `function` on independent items in threads; the device factorises large systems."""
-        device = default_device() if self.device is None else as_device(self.device)
+        device = default_device(self.process) if self.device is None else self._chosen()
         if device is None or not has_float64(device):
             return self._kernels().map(function, items)
 
@@ -200,14 +208,6 @@ class TorchBackend(Backend):
         with faithful_products(device):
             return answer(model, method, X, device, self.block_bytes)
 
-    def score(self, model: Any, X: Any, y: Any, sample_weight: Any) -> float:
-        """Accuracy of a fitted estimator on rows; NaN if they have no weight."""
-        y, sample_weight = as_array(y), as_array(sample_weight)
-        right, total = model._count_right(
-            X, y, sample_weight, lambda X: as_array(self.predict(model, "predict", X, ""))
-        )
-        return float(right / total) if total else float("nan")
-
     def solve_threads(self) -> int:
         """Threads that a solve in this process may use."""
         return self._kernels().solve_threads()
@@ -216,12 +216,15 @@ class TorchBackend(Backend):
         """The CPU's kernels."""
         return OpenMPBackend(self.n_jobs)
 
+    def _chosen(self) -> Any:
+        return as_device(self.device, self.process)
+
     def _device_of(self, rows: Any) -> Any:
         """The device for rows: a tensor, `TensorRows` or others; None for the CPU's kernels."""
         tensor = rows.tensor if isinstance(rows, TensorRows) else rows
-        chosen = None if self.device is None else as_device(self.device)
+        chosen = None if self.device is None else self._chosen()
         if not is_tensor(tensor):
-            return default_device() if chosen is None else chosen
+            return default_device(self.process) if chosen is None else chosen
         if tensor.device.type == "cpu":
             return chosen
         if chosen is not None and chosen != tensor.device:

@@ -51,8 +51,11 @@ def import_torch() -> Any:
     return torch
 
 
-def as_device(device: Any) -> Any:
-    """A torch.device, with its number if there may be several."""
+def as_device(device: Any, process: int = 0) -> Any:
+    """A torch.device, with its number if there may be several.
+
+    The first process on a machine takes the current device if none is named, the next the next one.
+    """
     torch = import_torch()
     try:
         device = torch.device(device)
@@ -64,14 +67,15 @@ def as_device(device: Any) -> Any:
             "device='cpu', or leave it None."
         )
     if device.type == "cuda" and device.index is None:
-        device = torch.device("cuda", torch.cuda.current_device())
+        number = (torch.cuda.current_device() + process) % torch.cuda.device_count()
+        device = torch.device("cuda", number)
     return device
 
 
-def default_device() -> Any:
-    """The GPU if there is one, else None."""
+def default_device(process: int = 0) -> Any:
+    """The GPU of a process if there is one, else None."""
     torch = import_torch()
-    return as_device("cuda") if torch.cuda.is_available() else None
+    return as_device("cuda", process) if torch.cuda.is_available() else None
 
 
 def has_float64(device: Any) -> bool:
