@@ -10,7 +10,7 @@ export PARALLEL_RIDGE_DATA ?= $(abspath ../shared/data)
 endif
 INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-oldest test-spark35 lint bench bench-quick docs clean
+.PHONY: demo test test-oldest test-spark35 test-torch lint bench bench-quick docs clean
 
 $(VENV)/installed: pyproject.toml meson.build meson.options parallel_ridge/meson.build parallel_ridge/kernels/meson.build
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -44,6 +44,16 @@ test-spark35: $(VENV)-spark35/installed
 	$(VENV)-spark35/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps .
 	cd tests && ../$(VENV)-spark35/bin/python -P -m pytest -q -c ../pyproject.toml --rootdir=.. spark -k "threads or every_kind or named or small_partitions or garbage or pyspark_ml or streaming"
 
+# The tests of tensors, with torch for the CPU.
+$(VENV)-torch/installed: $(VENV)/installed
+	test -x $(VENV)-torch/bin/python || $(PYTHON) -m venv $(VENV)-torch
+	$(VENV)-torch/bin/pip install --quiet --disable-pip-version-check "torch==2.13.0" pytest hypothesis array-api-strict "matplotlib>=3.8" ".[mpi-embedded]"
+	touch $@
+
+test-torch: $(VENV)-torch/installed
+	$(VENV)-torch/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps .
+	cd tests && ../$(VENV)-torch/bin/python -P -m pytest -q -c ../pyproject.toml --rootdir=.. tensors "docs/test_documentation.py::test_sessions_of_pages_are_true[torch]"
+
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -72,4 +82,4 @@ docs: $(VENV)/docs
 	@echo "wrote build/docs/index.html"
 
 clean:
-	rm -rf $(VENV) $(VENV)-oldest $(VENV)-spark35 build docs/gallery docs/generated
+	rm -rf $(VENV) $(VENV)-oldest $(VENV)-spark35 $(VENV)-torch build docs/gallery docs/generated

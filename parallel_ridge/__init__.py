@@ -21,6 +21,7 @@ from parallel_ridge.versions import show_versions
 if TYPE_CHECKING:
     from parallel_ridge.mpi import MPIBackend
     from parallel_ridge.spark import SparkBackend
+    from parallel_ridge.torch import TorchBackend
 
 __version__ = _version("parallel-ridge")
 
@@ -33,6 +34,7 @@ __all__ = [
     "ParallelRidgeClassifierCV",
     "SparkBackend",
     "SufficientStatistics",
+    "TorchBackend",
     "get_backend",
     "register_backend",
     "show_versions",
@@ -42,7 +44,11 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # Engines are imported when they are asked for.
-    rooms = {"MPIBackend": "parallel_ridge.mpi", "SparkBackend": "parallel_ridge.spark"}
+    rooms = {
+        "MPIBackend": "parallel_ridge.mpi",
+        "SparkBackend": "parallel_ridge.spark",
+        "TorchBackend": "parallel_ridge.torch",
+    }
     if name in rooms:
         return getattr(import_module(rooms[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -141,7 +141,7 @@ class WideRows:
         X = blocks[0].X
         if len(blocks) > 1:
             parts = [block.X for block in blocks]
-            X = np.concatenate(parts) if isinstance(X, np.ndarray) else sp.vstack(parts, "csr")
+            X = sp.vstack(parts, "csr") if sp.issparse(X) else np.concatenate(parts)
         own, n, d = source.local_rows, X.shape[0], X.shape[1]
         return WideRows(
             column_source(X),

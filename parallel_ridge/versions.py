@@ -23,7 +23,7 @@ def show_versions() -> None:
     }
     for name in (
         "parallel-ridge", "numpy", "scipy", "scikit-learn", "joblib", "threadpoolctl",
-        "matplotlib", "Pillow", "mpi4py", "pyspark",
+        "matplotlib", "Pillow", "mpi4py", "pyspark", "torch",
     ):  # fmt: skip
         try:
             facts[name] = version(name)

@@ -22,6 +22,7 @@ from parallel_ridge.backends._base import (
     described,
     named_call,
     public_call,
+    reduce_blocks,
 )
 from parallel_ridge.backends.openmp import OpenMPBackend
 from parallel_ridge.exceptions import BackendUnavailable
@@ -38,6 +39,7 @@ __all__ = [
     "get_backend",
     "named_call",
     "public_call",
+    "reduce_blocks",
     "register_backend",
 ]
 
@@ -61,6 +63,7 @@ _registry = {
     "openmp": Entry("parallel_ridge.backends.openmp:OpenMPBackend"),
     "mpi": Entry("parallel_ridge.mpi:named"),
     "spark": Entry("parallel_ridge.spark:SparkBackend", reads="pyspark"),
+    "torch": Entry("parallel_ridge.torch:TorchBackend", reads="torch"),
 }
 
 

@@ -18,7 +18,15 @@ from typing import Any, ParamSpec, Protocol, TypeVar, runtime_checkable
 import numpy as np
 
 from parallel_ridge.reductions import Reduction, StatisticsOptions, Value, complete
-from parallel_ridge.sources import Block, Source, Target, Validate, as_source, check_rows
+from parallel_ridge.sources import (
+    Block,
+    Source,
+    Target,
+    Validate,
+    as_source,
+    check_rows,
+    plain,
+)
 
 A = TypeVar("A")
 P = ParamSpec("P")
@@ -181,6 +189,21 @@ class Backend(Protocol):
             validate=request.validate,
         )
 
+    def prepared(self, request: Request) -> Request:
+        """A request whose rows, labels and weights read as arrays of this process.
+
+        For a backend of several processes, each of which leaves its own rows to this one.
+        """
+        return request
+
+    def for_process(self, number: int) -> Backend:
+        """The backend for one of several processes on a machine, which are numbered from 0."""
+        return self
+
+    def as_array(self, values: Any) -> Any:
+        """Labels, weights, groups or answers of rows in this process as arrays."""
+        return plain(values)
+
     def predict(self, model: Any, method: str, X: Any, column: str) -> Any:
         """Answers of a fitted estimator to rows.
 
@@ -202,7 +225,12 @@ class Backend(Protocol):
 
     def score(self, model: Any, X: Any, y: Any, sample_weight: Any) -> float:
         """Accuracy of a fitted estimator on the rows of all processes; NaN if they have no weight."""
-        parts = self.gather(lambda: model._count_right(X, y, sample_weight))
+        y, sample_weight = self.as_array(y), self.as_array(sample_weight)
+
+        def predict(X: Any) -> Any:
+            return self.as_array(self.predict(model, "predict", X, "prediction"))
+
+        parts = self.gather(lambda: model._count_right(X, y, sample_weight, predict))
         right, total = (sum(numbers) for numbers in zip(*parts, strict=True))
         return float(right / total) if total else float("nan")
 

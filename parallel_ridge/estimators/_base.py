@@ -221,8 +221,10 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         intercepts[:] = self.intercept_
         return LinearMap(coefs, intercepts)
 
-    def _count_right(self, X: Any, y: Any, sample_weight: Any) -> tuple[float, float]:
-        """Weight of this process's rows with a right prediction, and of all of its rows."""
+    def _count_right(
+        self, X: Any, y: Any, sample_weight: Any, predict: Callable[[Any], Any]
+    ) -> tuple[float, float]:
+        """Weight of this process's rows that ``predict`` answers right, and of all of its rows."""
         if is_empty(X) and is_empty(y):  # other processes may have rows
             return 0.0, 0.0
         y = plain(y)
@@ -230,7 +232,7 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
             check_sparse(y, "y")
         weights = check_weights(sample_weight, _num_samples(y))
         options = {"sample_weight": weights, "normalize": False}
-        right = accuracy_score(y, self._predict(X), **options)
+        right = accuracy_score(y, predict(X), **options)
         return right, accuracy_score(y, y, **options)
 
     def _problem(self) -> Problem:

@@ -14,7 +14,7 @@ from sklearn.model_selection import check_cv
 from sklearn.utils.validation import _num_samples
 
 from parallel_ridge.backends import Backend
-from parallel_ridge.sources import Source, plain
+from parallel_ridge.sources import Source
 
 T = TypeVar("T", bound=Any)
 # Up to this many parts each sum is formed anew, which saves memory and costs little time.
@@ -73,8 +73,9 @@ class Splits:
             others = [[j for j in folds if j != i] for i in folds]
             return Splits(others, [[i] for i in folds], len(folds))
         n, d = source.n_rows, source.n_features
-        labels, together = backend.gather(lambda: plain(y)), backend.gather(lambda: groups)
-        y = labels[0]
+        labels = backend.gather(lambda: backend.as_array(y))
+        together = backend.gather(lambda: None if groups is None else backend.as_array(groups))
+        y, groups = labels[0], together[0]
         if len(labels) > 1:
             X, y, groups = _Elsewhere((n, d)), joined(labels), joined(together)
         # Groups pay off while their Gram matrices take no more memory than the rows.

@@ -19,9 +19,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from parallel_ridge.backends import Backend, OpenMPBackend, Request, current_call
+from parallel_ridge.backends import Backend, Request, current_call, get_backend
 from parallel_ridge.exceptions import BackendUnavailable
-from parallel_ridge.mpi._shards import as_shard
+from parallel_ridge.mpi._shards import ShardSource, as_shard
 from parallel_ridge.numerics import LARGEST_SUM, pairwise_sum
 from parallel_ridge.reductions import Reduction, Value, in_floats, largest, pack, unpack
 from parallel_ridge.sources import Source, Target
@@ -79,6 +79,10 @@ class MPIBackend(Backend):
     ----------
     comm : mpi4py.MPI.Intracomm, default=None
         Ranks that take part; None is ``MPI.COMM_WORLD``.
+    local : str or Backend, default="openmp"
+        What folds this rank's rows: ``"torch"``, or another backend that works in one process, with its
+        options. A torch backend without a numbered device takes the GPU with the number of this rank
+        among those on its machine, modulo the number of GPUs.
     n_threads : int, default=None
         Threads of this rank, as `n_jobs` of :class:`~parallel_ridge.OpenMPBackend`. None: the cores
         that this rank may use, shared evenly with the ranks that may use the same ones.
@@ -91,13 +95,14 @@ class MPIBackend(Backend):
 
     comm: Any = None
     n_threads: int | None = None
+    local: str | Backend = "openmp"
     report: Report = field(default_factory=Report, init=False, repr=False, compare=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return MPIBackend, (None, self.n_threads)
+        return MPIBackend, (None, self.n_threads, self.local)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> MPIBackend:
-        return MPIBackend(self.comm, self.n_threads)
+        return MPIBackend(self.comm, self.n_threads, self.local)
 
     def reduce(self, reduction: Reduction[Any, V], source: Source) -> V:
         """Reduce this rank's rows and add the values of all ranks, arrays by an in-place all-reduce."""
@@ -107,7 +112,8 @@ class MPIBackend(Backend):
         def here() -> list[float]:
             nonlocal value
             start = time.perf_counter()
-            value = self._threads().reduce(reduction, source)
+            own = source.local if isinstance(source, ShardSource) else source
+            value = self._local().reduce(reduction, own)
             self.report.fold_seconds += time.perf_counter() - start
             return largest(value)
 
@@ -134,7 +140,7 @@ class MPIBackend(Backend):
 
         def here() -> list[S]:
             start = time.perf_counter()
-            results = self._threads().map(lambda i: function(items[i]), mine)
+            results = self._local().map(lambda i: function(items[i]), mine)
             self.report.solve_seconds += time.perf_counter() - start
             return results
 
@@ -148,19 +154,27 @@ class MPIBackend(Backend):
         return self.share("gather", function)
 
     def can_read(self, X: Any) -> bool:
-        """No: each rank reads arrays only."""
-        return False
+        """Whether the backend of each rank reads X."""
+        return self._local().can_read(X)
+
+    def as_array(self, values: Any) -> Any:
+        """Labels, weights, groups or answers of this rank's rows as arrays."""
+        return self._local().as_array(values)
+
+    def predict(self, model: Any, method: str, X: Any, column: str) -> Any:
+        """Answers to this rank's rows."""
+        return self._local().predict(model, method, X, column)
 
     def source(self, request: Request) -> tuple[Source, Target]:
         """The rows of one rank, with the facts of the rows of all ranks."""
         comm = self.communicator()
         if comm.size == 1:
-            return super().source(request)
-        return as_shard(self.gather, comm.rank, request)
+            return self._local().source(request)
+        return as_shard(self.gather, comm.rank, request, self._local().prepared)
 
     def solve_threads(self) -> int:
         """Threads that a solve on this rank may use; asks no other rank."""
-        return self._threads().n_threads()
+        return self._local().solve_threads()
 
     def communicator(self) -> Any:
         """The communicator; the first call is collective.
@@ -178,7 +192,7 @@ class MPIBackend(Backend):
                 "parallel-ridge[mpi-embedded], which brings an MPI library, or parallel-ridge[mpi] "
                 "beside one; or choose backend='openmp'."
             ) from error
-        comm = MPI.COMM_WORLD if self.comm is None else self.comm
+        comm = self._comm(MPI)
         if MPI.COMM_WORLD.size == 1:
             _refuse_lonely(MPI)
         if comm.Get_attr(_keyval(MPI)) is None:
@@ -255,17 +269,33 @@ class MPIBackend(Backend):
             for piece in _pieces(flat):
                 comm.Bcast(piece)
 
-    def _threads(self) -> OpenMPBackend:
+    def _local(self) -> Backend:
         """The backend for this rank's own rows."""
-        return OpenMPBackend(self._default_threads() if self.n_threads is None else self.n_threads)
+        n_threads = self._default_threads() if self.n_threads is None else self.n_threads
+        local = get_backend(self.local, n_threads)
+        if isinstance(local, MPIBackend):
+            raise ValueError(
+                "local='mpi': the ranks are divided once; choose a backend of one process."
+            )
+        node = self._node()
+        return local if node is None else local.for_process(node[1])
+
+    def _node(self) -> tuple[int, int] | None:
+        """Threads for this rank and its number on its machine; None before the first exchange."""
+        MPI = sys.modules.get("mpi4py.MPI")
+        if MPI is None or not MPI.Is_initialized() or MPI.Is_finalized():
+            return None
+        found: tuple[int, int] | None = self._comm(MPI).Get_attr(_keyval(MPI))
+        return found
+
+    def _comm(self, MPI: Any) -> Any:
+        return MPI.COMM_WORLD if self.comm is None else self.comm
 
     def _default_threads(self) -> int:
         most = default_threads()
-        MPI = sys.modules.get("mpi4py.MPI")
-        if MPI is not None and MPI.Is_initialized() and not MPI.Is_finalized():
-            fair = (MPI.COMM_WORLD if self.comm is None else self.comm).Get_attr(_keyval(MPI))
-            if fair is not None:
-                return min(most, int(fair))
+        node = self._node()
+        if node is not None:
+            return min(most, node[0])
         neighbours = max([1, *(int(os.environ.get(name) or 1) for name in NEIGHBOURS)])
         return min(most, max(1, len(_cores()) // neighbours))
 
@@ -306,8 +336,8 @@ def _cores() -> set[int]:
     return set(range(os.cpu_count() or 1))
 
 
-def _fair_threads(comm: Any, MPI: Any) -> int:
-    """Threads of this rank such that all ranks on this machine share the cores evenly."""
+def _fair_threads(comm: Any, MPI: Any) -> tuple[int, int]:
+    """Threads of this rank that share out the cores of its machine evenly, and its number there."""
     import joblib
 
     node = comm.Split_type(MPI.COMM_TYPE_SHARED)
@@ -316,8 +346,9 @@ def _fair_threads(comm: Any, MPI: Any) -> int:
     share = sum(1.0 / sum(core in cores for cores in others) for core in mine)
     if joblib.cpu_count() < len(mine):  # all ranks in a container share its quota
         share = min(share, joblib.cpu_count() / node.size)
+    number = int(node.rank)
     node.Free()
-    return max(1, int(share + 1e-9))
+    return max(1, int(share + 1e-9)), number
 
 
 def _opened(message: memoryview) -> tuple[str, memoryview]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
@@ -162,7 +162,12 @@ class _Facts:
     options: dict[str, str]
 
 
-def as_shard(gather: Gather[Any], rank: int, request: Request) -> tuple[ShardSource, Target]:
+def as_shard(
+    gather: Gather[Any],
+    rank: int,
+    asked: Request,
+    prepared: Callable[[Request], Request] = lambda request: request,
+) -> tuple[ShardSource, Target]:
     """Source of this process's rows, with all that the processes must agree on.
 
     Parameters
@@ -171,7 +176,9 @@ def as_shard(gather: Gather[Any], rank: int, request: Request) -> tuple[ShardSou
         The verb of the backend.
     rank : int
         This process's place among all.
-    request : Request
+    asked : Request
+    prepared : callable
+        The method of the backend for this process's rows.
 
     Raises
     ------
@@ -182,6 +189,7 @@ def as_shard(gather: Gather[Any], rank: int, request: Request) -> tuple[ShardSou
 
     def read() -> _Facts:
         nonlocal local
+        request = prepared(asked)  # here, where all processes hear of an error
         names = _names(request.X)
         rows, labels = request.validate(request.X, request.y, True)
         target: Target | None = None
@@ -216,7 +224,7 @@ def as_shard(gather: Gather[Any], rank: int, request: Request) -> tuple[ShardSou
     ranks = [i for i, fact in enumerate(facts) if fact.n_rows] or [0]
     dtype = agree("the dtype of X", [facts[i].dtype for i in ranks], ranks)
     sparse = agree("whether X is sparse", [facts[i].sparse for i in ranks], ranks)
-    target = _common_target(facts, request, local.n_features)
+    target = _common_target(facts, asked, local.n_features)
     mine = facts[rank].target
     if target.multilabel and not local.n_rows:
         local.labels = Labels(np.empty(0, np.int32), np.zeros(1, np.int64))

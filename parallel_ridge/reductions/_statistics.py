@@ -154,6 +154,7 @@ class StatisticsReduction:
         # Products of sparse rows are few, so either kernel forms them in float64.
         self.work_dtype = _work_dtype(dtype, self.exact, double or sparse)
         self.dtype = coefficient_dtype(dtype)
+        self.half = dtype == np.float16
         self.shift = np.asarray(
             shift, dtype=self.work_dtype if self.work_dtype.kind == "f" else "d"
         )
@@ -253,8 +254,8 @@ class StatisticsReduction:
         products = str(self.work_dtype)
         bad = rounding > WORTH_A_PASS[products] * kept
         far = bad & (about / FAR > centred)
-        # Losses from underflow do not shrink with the sum.
-        tiny = bad & ~far & (products == "float32")
+        # Losses from underflow do not shrink with the sum. Products of halves do not underflow.
+        tiny = bad & ~far & (products == "float32" and not self.half)
         if not (far.any() or tiny.any()):
             return None
         move = far | (about / 2.0 > np.maximum(centred, CONSTANT * rounding))

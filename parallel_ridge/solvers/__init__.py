@@ -1,7 +1,7 @@
 """Solvers: statistics and penalties in, coefficients out; every solve is in float64."""
 
 from parallel_ridge.solvers._band import BandedForm, band_leverages
-from parallel_ridge.solvers._cholesky import CholeskyFactor
+from parallel_ridge.solvers._cholesky import CholeskyFactor, factorising
 from parallel_ridge.solvers._conjugate_gradients import solve_conjugate_gradients
 from parallel_ridge.solvers._dual import (
     DualBand,
@@ -30,6 +30,7 @@ __all__ = [
     "Spectrum",
     "band_leverages",
     "exact_residual",
+    "factorising",
     "n_targets",
     "refine",
     "row_coordinates",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +18,26 @@ from parallel_ridge.solvers._problem import Problem, Solution, with_intercept
 
 # Columns per panel of a Cholesky factorisation; Ctrl-C is heard between panels.
 CHOLESKY_PANEL = 256
+Factorise = Callable[[NDArray[np.float64], float], float | None]
+_factorise: ContextVar[Factorise | None] = ContextVar("factorise", default=None)
+
+
+@contextmanager
+def factorising(by: Factorise) -> Iterator[None]:
+    """Let something else than this process's LAPACK factorise systems in this thread.
+
+    Parameters
+    ----------
+    by : callable
+        ``by(system, norm)`` overwrites a C-ordered upper triangle by its Cholesky factor U, and returns
+        the reciprocal of the estimated condition number in the 1-norm, given the norm of the system: 0 if
+        it is not positive definite. None leaves the system to LAPACK.
+    """
+    token = _factorise.set(by)
+    try:
+        yield
+    finally:
+        _factorise.reset(token)
 
 
 @dataclass(frozen=True)
@@ -94,9 +117,12 @@ def cholesky(
     factor = system.T
     if not len(factor):
         return factor, 1.0
-    if _lapack.cholesky(factor, CHOLESKY_PANEL) > 0:
-        raise IllConditioned(np.inf)
-    reciprocal, _ = lapack.dpocon(factor, norm.max(initial=0.0), uplo="L")
+    by, size = _factorise.get(), float(norm.max(initial=0.0))
+    reciprocal = None if by is None else by(system, size)
+    if reciprocal is None:
+        if _lapack.cholesky(factor, CHOLESKY_PANEL) > 0:
+            raise IllConditioned(np.inf)
+        reciprocal, _ = lapack.dpocon(factor, size, uplo="L")
     if reciprocal * limit < 1.0:
         raise IllConditioned(1.0 / reciprocal if reciprocal else np.inf)
     return factor, 1.0 / reciprocal

@@ -170,6 +170,7 @@ def test_threads_before_mpi_starts_are_those_of_the_launcher(monkeypatch):
 def test_ranks_on_one_machine_share_its_cores(affinities, usable, threads, monkeypatch):
     class Node:
         size = len(affinities)
+        rank = 0
 
         def Split_type(self, kind):
             return self
@@ -187,7 +188,7 @@ def test_ranks_on_one_machine_share_its_cores(affinities, usable, threads, monke
     found = []
     for cores in affinities:
         monkeypatch.setattr(mpi, "_cores", lambda cores=cores: set(cores))
-        found.append(mpi._fair_threads(Node(), MPI))
+        found.append(mpi._fair_threads(Node(), MPI)[0])
     assert found == threads
 
 
