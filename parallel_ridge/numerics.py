@@ -98,7 +98,7 @@ FACTOR_PAYS = 10
 """If more penalties than this may be too small for the banded form, the singular values of one
 Cholesky factor serve all of them: 1.6 s in place of 2.3 s for 100 penalties from 1e-5 to 1e5 and five
 folds of MNIST in float32 (two cores)."""
-BAND_ROWS = 0.14
+BAND_ROWS = 0.05
 """Leave-one-out takes the banded form rather than an eigendecomposition if rows times penalties are
 fewer than this many times the square of the number of features: leverages in a band cost more."""
 BAND_PAYS = 5
