@@ -62,7 +62,9 @@ def hdf5(X, folder, chunks=(50, 64)):
 def zarr_array(X, folder, chunks=(50, 64)):
     import zarr
 
-    rows = zarr.create_array(store=str(folder / "rows.zarr"), shape=X.shape, dtype=X.dtype, chunks=chunks)
+    rows = zarr.create_array(
+        store=str(folder / "rows.zarr"), shape=X.shape, dtype=X.dtype, chunks=chunks
+    )
     rows[:] = X
     return rows
 

@@ -212,7 +212,9 @@ def test_only_the_columns_needed_are_read(tmp_path, monkeypatch):
 
 def test_names_of_columns_need_columns():
     X, y = digits()
-    with pytest.raises(ValueError, match="y='label' would be the name of a column, and X is a ndarray"):
+    with pytest.raises(
+        ValueError, match="y='label' would be the name of a column, and X is a ndarray"
+    ):
         ParallelRidgeClassifier().fit(X, "label")
 
 

@@ -14,7 +14,9 @@ ALPHAS = np.logspace(0, 5, 6)
 
 
 @settings(max_examples=25, deadline=None)
-@given(cuts=st.lists(st.integers(0, 300), max_size=6), read=st.sampled_from(["list", "anew", "once"]))
+@given(
+    cuts=st.lists(st.integers(0, 300), max_size=6), read=st.sampled_from(["list", "anew", "once"])
+)
 def test_any_cut_of_the_rows_gives_the_same_bits(cuts, read):
     X, y = digits(n=300)
     edges = [0, *sorted(cuts), 300]
@@ -37,16 +39,23 @@ def test_sparse_batches_and_dense_ones_among_them():
     model = ParallelRidgeClassifierCV(ALPHAS, cv=5).fit(items)
     other = ParallelRidgeClassifierCV(ALPHAS, cv=5).fit(X, y)
     assert model.alpha_ == other.alpha_
-    np.testing.assert_allclose(model.coef_, other.coef_, rtol=0, atol=1e-12 * np.abs(other.coef_).max())
+    np.testing.assert_allclose(
+        model.coef_, other.coef_, rtol=0, atol=1e-12 * np.abs(other.coef_).max()
+    )
 
 
 def test_dtypes_that_differ_are_promoted():
     X, y = digits()
-    items = [(a.astype([np.uint8, np.float32, np.float64][i % 3]), b) for i, (a, b) in enumerate(batches(X / 2.0, y))]
+    items = [
+        (a.astype([np.uint8, np.float32, np.float64][i % 3]), b)
+        for i, (a, b) in enumerate(batches(X / 2.0, y))
+    ]
     whole = np.concatenate([a.astype(np.float64) for a, _ in items])
     model, other = ParallelRidgeClassifier().fit(items), ParallelRidgeClassifier().fit(whole, y)
     assert model.coef_.dtype == np.float64
-    np.testing.assert_allclose(model.coef_, other.coef_, rtol=0, atol=1e-12 * np.abs(other.coef_).max())
+    np.testing.assert_allclose(
+        model.coef_, other.coef_, rtol=0, atol=1e-12 * np.abs(other.coef_).max()
+    )
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "uint8"])
@@ -62,12 +71,18 @@ def test_a_loader_of_torch(dtype):
     model = ParallelRidgeClassifierCV(ALPHAS, cv=4).fit(loader)
     other = ParallelRidgeClassifierCV(ALPHAS, cv=4).fit(array, y)
     assert model.alpha_ == other.alpha_
-    np.testing.assert_allclose(model.coef_, other.coef_, rtol=0, atol=1e-5 * np.abs(other.coef_).max())
+    np.testing.assert_allclose(
+        model.coef_, other.coef_, rtol=0, atol=1e-5 * np.abs(other.coef_).max()
+    )
     assert_array_equal(model.predict(loader), other.predict(array))
     # As a model makes them: part of a graph.
-    embedded = Anew([(X_ if dtype == "uint8" else (X_.requires_grad_() * 1), y_) for X_, y_ in loader])
+    embedded = Anew(
+        [(X_ if dtype == "uint8" else (X_.requires_grad_() * 1), y_) for X_, y_ in loader]
+    )
     again = ParallelRidgeClassifier().fit(embedded)
-    np.testing.assert_allclose(again.coef_, ParallelRidgeClassifier().fit(array, y).coef_, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(
+        again.coef_, ParallelRidgeClassifier().fit(array, y).coef_, rtol=0, atol=1e-5
+    )
 
 
 def test_a_shuffled_loader_fits_but_makes_no_folds():

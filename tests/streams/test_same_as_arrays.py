@@ -85,7 +85,10 @@ def test_weights_and_class_weights(dtype, weighted, class_weight, tmp_path):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("cv", [None, 5, KFold(3), KFold(4, shuffle=True, random_state=1), ShuffleSplit(3, random_state=0)])
+@pytest.mark.parametrize(
+    "cv",
+    [None, 5, KFold(3), KFold(4, shuffle=True, random_state=1), ShuffleSplit(3, random_state=0)],
+)
 @pytest.mark.parametrize("kind", ["folder", "batches", "zarr"])
 def test_searches(dtype, cv, kind, tmp_path):
     X, y = digits()
@@ -106,7 +109,9 @@ def test_searches(dtype, cv, kind, tmp_path):
 def test_columns_of_groups_and_of_folds(tmp_path):
     X, y = digits()
     groups = np.arange(len(X)) // 50
-    rows = FORMS["folder"](table(X, y, subject=groups, fold=[f"f{g % 4}" for g in groups]), tmp_path)
+    rows = FORMS["folder"](
+        table(X, y, subject=groups, fold=[f"f{g % 4}" for g in groups]), tmp_path
+    )
     features = OpenMPBackend(features="pixels")
     model = ParallelRidgeClassifierCV(ALPHAS, cv=GroupKFold(4), backend=features)
     model.fit(rows, "label", groups="subject")
@@ -137,7 +142,9 @@ def test_fewer_rows_than_features(tmp_path):
         assert_allclose(model, other, rtol=0, atol=1e-10 * np.abs(other).max())
 
 
-@pytest.mark.parametrize("labels", ["strings", "booleans", "beyond 2^53", "multilabel", "dictionary"])
+@pytest.mark.parametrize(
+    "labels", ["strings", "booleans", "beyond 2^53", "multilabel", "dictionary"]
+)
 def test_labels_of_all_kinds(labels, tmp_path):
     X, y = digits()
     y = {
@@ -153,7 +160,11 @@ def test_labels_of_all_kinds(labels, tmp_path):
     rows = table(X, column)
     model = ParallelRidgeClassifier(backend=OpenMPBackend(features="pixels"))
     other = ParallelRidgeClassifier().fit(X, y)
-    for stream, label in ((FORMS["folder"](rows, tmp_path), "label"), (rows, y), (batches(X, y), None)):
+    for stream, label in (
+        (FORMS["folder"](rows, tmp_path), "label"),
+        (rows, y),
+        (batches(X, y), None),
+    ):
         model.fit(stream, label)
         assert_array_equal(model.coef_, other.coef_)
         assert_array_equal(model.predict(stream), other.predict(X))
@@ -177,7 +188,12 @@ def test_a_folder_of_each_class_gives_the_labels(tmp_path):
 
     X, y = digits()
     rows = table(X, y)
-    ds.write_dataset(rows, tmp_path, format="parquet", partitioning=ds.partitioning(pa.schema([("label", pa.int64())]), flavor="hive"))
+    ds.write_dataset(
+        rows,
+        tmp_path,
+        format="parquet",
+        partitioning=ds.partitioning(pa.schema([("label", pa.int64())]), flavor="hive"),
+    )
     model = ParallelRidgeClassifier().fit(tmp_path, "label")
     assert_array_equal(model.coef_, ParallelRidgeClassifier().fit(X, y).coef_)
     assert model.classes_.tolist() == list(range(10))
