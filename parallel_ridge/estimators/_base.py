@@ -148,7 +148,9 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         return self._answer(X, "predict", "prediction")
 
     @reads_whole
-    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+    def score(
+        self, X: ArrayLike, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+    ) -> float:
         """Accuracy of the predictions: the fraction of rows whose label is right.
 
         If rows live in several processes, it covers the rows of all of them.
@@ -157,7 +159,7 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         ----------
         X : {array-like, sparse matrix} of shape (n, d), or Spark DataFrame or RDD
         y : array-like of shape (n,), or indicator matrix of shape (n, k), or name of a column
-            True labels; all k of a row must be right.
+            True labels; all k of a row must be right. Omitted for batches and RDDs, which hold both.
         sample_weight : array-like of shape (n,), default=None
 
         Returns
@@ -222,17 +224,23 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         return LinearMap(coefs, intercepts)
 
     def _count_right(
-        self, X: Any, y: Any, sample_weight: Any, predict: Callable[[Any], Any]
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        predict: Callable[[Any], Any] | None = None,
     ) -> tuple[float, float]:
         """Weight of this process's rows that ``predict`` answers right, and of all of its rows."""
         if is_empty(X) and is_empty(y):  # other processes may have rows
             return 0.0, 0.0
+        if y is None:
+            raise ValueError("y is missing: pass the labels of the rows of X.")
         y = plain(y)
         if sp.issparse(y):
             check_sparse(y, "y")
         weights = check_weights(sample_weight, _num_samples(y))
         options = {"sample_weight": weights, "normalize": False}
-        right = accuracy_score(y, predict(X), **options)
+        right = accuracy_score(y, (predict or self._predict)(X), **options)
         return right, accuracy_score(y, y, **options)
 
     def _problem(self) -> Problem:

@@ -12,7 +12,9 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -23,8 +25,10 @@ from parallel_ridge.backends import Backend, Request, current_call, get_backend
 from parallel_ridge.exceptions import BackendUnavailable
 from parallel_ridge.mpi._shards import ShardSource, as_shard
 from parallel_ridge.numerics import LARGEST_SUM, pairwise_sum
+from parallel_ridge.progress import showing
 from parallel_ridge.reductions import Reduction, Value, in_floats, largest, pack, unpack
 from parallel_ridge.sources import Source, Target
+from parallel_ridge.streams import Stream
 from parallel_ridge.threads import default_threads
 
 S = TypeVar("S")
@@ -86,6 +90,8 @@ class MPIBackend(Backend):
     n_threads : int, default=None
         Threads of this rank, as `n_jobs` of :class:`~parallel_ridge.OpenMPBackend`. None: the cores
         that this rank may use, shared evenly with the ranks that may use the same ones.
+    features : str or sequence of str, default=None
+        Feature columns of a table or a dataset, as of :class:`~parallel_ridge.OpenMPBackend`.
 
     Attributes
     ----------
@@ -96,13 +102,14 @@ class MPIBackend(Backend):
     comm: Any = None
     n_threads: int | None = None
     local: str | Backend = "openmp"
+    features: str | Sequence[str] | None = field(default=None, repr=False)
     report: Report = field(default_factory=Report, init=False, repr=False, compare=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return MPIBackend, (None, self.n_threads, self.local)
+        return MPIBackend, (None, self.n_threads, self.local, self.features)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> MPIBackend:
-        return MPIBackend(self.comm, self.n_threads, self.local)
+        return MPIBackend(self.comm, self.n_threads, self.local, self.features)
 
     def reduce(self, reduction: Reduction[Any, V], source: Source) -> V:
         """Reduce this rank's rows and add the values of all ranks, arrays by an in-place all-reduce."""
@@ -112,8 +119,9 @@ class MPIBackend(Backend):
         def here() -> list[float]:
             nonlocal value
             start = time.perf_counter()
-            own = source.local if isinstance(source, ShardSource) else source
-            value = self._local().reduce(reduction, own)
+            own: Source = source.local if isinstance(source, ShardSource) else source
+            with showing(False) if comm.rank else nullcontext():
+                value = self._local().reduce(reduction, own)
             self.report.fold_seconds += time.perf_counter() - start
             return largest(value)
 
@@ -161,16 +169,25 @@ class MPIBackend(Backend):
         """Labels, weights, groups or answers of this rank's rows as arrays."""
         return self._local().as_array(values)
 
-    def predict(self, model: Any, method: str, X: Any, column: str) -> Any:
+    def predict_array(self, model: Any, method: str, X: Any) -> Any:
         """Answers to this rank's rows."""
-        return self._local().predict(model, method, X, column)
+        return self._local().predict(model, method, X, "")
 
     def source(self, request: Request) -> tuple[Source, Target]:
         """The rows of one rank, with the facts of the rows of all ranks."""
         comm = self.communicator()
         if comm.size == 1:
             return self._local().source(request)
-        return as_shard(self.gather, comm.rank, request, self._local().prepared)
+        return as_shard(self, comm.rank, request)
+
+    def prepared(self, request: Request) -> Request:
+        """A request as the backend of each rank reads it."""
+        return self._local().prepared(request)
+
+    def own_part(self, stream: Stream) -> Stream:
+        """The rank's share of files that all ranks see; other streams are each rank's own."""
+        comm = self.communicator()
+        return stream.share(comm.rank, comm.size)
 
     def solve_threads(self) -> int:
         """Threads that a solve on this rank may use; asks no other rank."""
@@ -277,6 +294,9 @@ class MPIBackend(Backend):
             raise ValueError(
                 "local='mpi': the ranks are divided once; choose a backend of one process."
             )
+        if self.features is not None:
+            local = copy(local)
+            local.features = self.features
         node = self._node()
         return local if node is None else local.for_process(node[1])
 

@@ -152,6 +152,20 @@ class ArraySource:
             weights *= self.weights
         return ArraySource(self.X, self.labels, weights)
 
+    def for_splitter(self, X: Any, y: Any, groups: Any) -> tuple[Any, Any, Any, Any]:
+        """The arrays that the user gave."""
+        return X, y, groups, None
+
+    def with_classes(self, positions: NDArray[np.int32], target: Target) -> ArraySource:
+        """The same rows with more classes; ``positions`` are those of the classes so far."""
+        labels = Labels(positions[self.labels.codes])
+        return ArraySource(self.X, labels, self.weights, self.rows, self.edges)
+
+    def without_rows(self, target: Target) -> ArraySource:
+        """No rows, for one of several processes; their labels are of the kind of the others'."""
+        indptr = np.zeros(1, np.int64) if target.multilabel else None
+        return ArraySource(self.X[:0], Labels(np.empty(0, np.int32), indptr))
+
     def with_rows(self, X: NDArray[Any]) -> ArraySource:
         """The same labels and weights with different features."""
         return ArraySource(X, self.row_labels(), self.row_weights())

@@ -12,7 +12,8 @@ from functools import cache
 from pathlib import Path
 
 import _mpi.agreement
-import _mpi.fits  # noqa: F401  # they register their checks
+import _mpi.fits
+import _mpi.streams  # noqa: F401  # they register their checks
 import numpy as np
 import pytest
 from _mpi import CHECKS
