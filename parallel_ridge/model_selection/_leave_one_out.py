@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,13 @@ from parallel_ridge.model_selection._dual import dual_leave_one_out
 from parallel_ridge.model_selection._results import Make, Search
 from parallel_ridge.numerics import BAND_ROWS
 from parallel_ridge.reductions import Decisions, LeaveOneOutDecisions, Leverages
-from parallel_ridge.solvers import BandedForm, NormalEquations, Spectrum, band_leverages
+from parallel_ridge.solvers import (
+    BandedForm,
+    BandFactor,
+    NormalEquations,
+    Spectrum,
+    band_leverages,
+)
 from parallel_ridge.sources import Source
 from parallel_ridge.statistics import SufficientStatistics
 from parallel_ridge.threads import blas_of_solve
@@ -150,13 +157,8 @@ def _axes(searcher: PenaltySearch, statistics: SufficientStatistics) -> _Axes:
 
 def _of_band(form: BandedForm, alphas: Sequence[float]) -> _Axes:
     factors = [form.factor(alpha) for alpha in alphas]
-    coefs = np.array(
-        [one.coef for one in form.rotated_back([one.solve(form.rotated) for one in factors])]
-    )
-
-    def of(some: Sequence[int]) -> tuple[Leverages, NDArray[np.float64]]:
-        return band_leverages([factors[j] for j in some]), coefs[some]
-
+    found = form.rotated_back([factor.solve(form.rotated) for factor in factors])
+    of = partial(_fits_of_factors, factors, np.array([one.coef for one in found]))
     system = form.system
     return _Axes(
         form.axes(), of, system.means, system.target_means, system.squares, system.weight_sum
@@ -164,15 +166,27 @@ def _of_band(form: BandedForm, alphas: Sequence[float]) -> _Axes:
 
 
 def _of_spectrum(spectrum: Spectrum, alphas: Sequence[float], n_rows: int) -> _Axes:
-    def of(some: Sequence[int]) -> tuple[Leverages, NDArray[np.float64]]:
-        chosen = [alphas[j] for j in some]
-        return spectrum.leverages(chosen, n_rows), spectrum.coefs(chosen)
-
     return _Axes(
         spectrum.axes,
-        of,
+        partial(_fits_of_spectrum, spectrum, alphas, n_rows),
         spectrum.means,
         spectrum.target_means,
         spectrum.squares,
         spectrum.weight_sum,
     )
+
+
+# Functions of the module, because processes exchange what refers to them.
+
+
+def _fits_of_factors(
+    factors: Sequence[BandFactor], coefs: NDArray[np.float64], some: Sequence[int]
+) -> tuple[Leverages, NDArray[np.float64]]:
+    return band_leverages([factors[j] for j in some]), coefs[some]
+
+
+def _fits_of_spectrum(
+    spectrum: Spectrum, alphas: Sequence[float], n_rows: int, some: Sequence[int]
+) -> tuple[Leverages, NDArray[np.float64]]:
+    chosen = [alphas[j] for j in some]
+    return spectrum.leverages(chosen, n_rows), spectrum.coefs(chosen)

@@ -1,6 +1,6 @@
 """Solvers: statistics and penalties in, coefficients out; every solve is in float64."""
 
-from parallel_ridge.solvers._band import BandedForm, band_leverages
+from parallel_ridge.solvers._band import BandedForm, BandFactor, band_leverages
 from parallel_ridge.solvers._cholesky import CholeskyFactor, factorising
 from parallel_ridge.solvers._conjugate_gradients import solve_conjugate_gradients
 from parallel_ridge.solvers._dual import (
@@ -18,6 +18,7 @@ from parallel_ridge.solvers._row_system import RowFactor, RowSystem
 from parallel_ridge.solvers._spectrum import Spectrum
 
 __all__ = [
+    "BandFactor",
     "BandedForm",
     "CholeskyFactor",
     "DualBand",
