@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from parallel_ridge.reductions._base import raise_not_finite
 from parallel_ridge.reductions._linear import LinearMap
-from parallel_ridge.sources import Block
+from parallel_ridge.sources import Block, cut
 
 # Rows per block: coefficients are packed anew for each, at about one per cent of its cost.
 DECISION_ROWS = 1024
@@ -36,16 +37,18 @@ class Decisions(ABC):
     def __call__(self, block: Block) -> NDArray[Any]:
         """Values of shape (m, *shape)."""
 
-    @property
-    def block_rows(self) -> int:
-        """Block size that keeps what `classes` forms in a cache."""
-        return value_rows(self.shape)
+    def parts(self, block: Block) -> Iterator[Block]:
+        """Parts of a block whose values stay in a cache."""
+        return cut(block, value_rows(self.shape))
 
     def classes(self, block: Block) -> NDArray[np.int64]:
         """Codes of the predicted classes, shape (m, penalties)."""
         p, t = self.shape
-        codes = np.empty((block.X.shape[0], p), np.int64)
-        LinearMap(None, np.zeros(p * t)).codes(self(block).reshape(-1, p * t), t, codes)
+        codes, done = np.empty((block.X.shape[0], p), np.int64), 0
+        for part in self.parts(block):
+            values = self(part).reshape(-1, p * t)
+            LinearMap(None, np.zeros(p * t)).codes(values, t, codes[done : done + len(values)])
+            done += len(values)
         return codes
 
     def add_errors(self, block: Block, first_target: int, out: NDArray[np.float64]) -> None:
@@ -60,15 +63,15 @@ class Decisions(ABC):
             averaged over the targets.
         """
         p, t = self.shape
-        labels = block.labels
-        LinearMap(None, np.zeros(p * t)).add_errors(
-            self(block).reshape(-1, p * t),
-            out,
-            weights=block.weights,
-            labels=labels.codes,
-            label_ptr=labels.indptr,
-            first_target=first_target,
-        )
+        for part in self.parts(block):
+            LinearMap(None, np.zeros(p * t)).add_errors(
+                self(part).reshape(-1, p * t),
+                out,
+                weights=part.weights,
+                labels=part.labels.codes,
+                label_ptr=part.labels.indptr,
+                first_target=first_target,
+            )
 
 
 def value_rows(shape: tuple[int, int]) -> int:
@@ -105,11 +108,6 @@ class PathDecisions(Decisions):
             self.few = LinearMap(self.linear.coefs, np.zeros(len(coefs) * t, coefs.dtype))
             self.linear = LinearMap(None, self.linear.intercepts)
 
-    @property
-    def block_rows(self) -> int:
-        """Block size: no values are formed, unless they are interpolated."""
-        return DECISION_ROWS if self.combination is None else value_rows(self.shape)
-
     def __call__(self, block: Block) -> NDArray[Any]:
         """Values of shape (m, p, t)."""
         values, bad = self.linear.all_values(self._rows(block))
@@ -118,22 +116,30 @@ class PathDecisions(Decisions):
 
     def classes(self, block: Block) -> NDArray[np.int64]:
         """Codes of the predicted classes, shape (m, penalties)."""
+        if self._forms_values(block):
+            return super().classes(block)
         codes = np.empty((block.X.shape[0], self.shape[0]), np.int64)
-        self._check(self.linear.codes(self._rows(block), self.shape[1], codes), block)
+        self._check(self.linear.codes(block.X, self.shape[1], codes), block)
         return codes
 
     def add_errors(self, block: Block, first_target: int, out: NDArray[np.float64]) -> None:
         """Add squared errors to sums, shape (p, t + 1)."""
+        if self._forms_values(block):
+            return super().add_errors(block, first_target, out)
         labels = block.labels
         bad = self.linear.add_errors(
-            self._rows(block),
+            block.X,
             out,
             weights=block.weights,
             labels=labels.codes,
             label_ptr=labels.indptr,
             first_target=first_target,
         )
-        self._check(bad, block)
+        return self._check(bad, block)
+
+    def _forms_values(self, block: Block) -> bool:
+        """Whether values are formed before they are read, rather than in the kernel."""
+        return self.combination is not None or not isinstance(block.X, np.ndarray)
 
     def _rows(self, block: Block) -> Any:
         """Rows, or interpolated products."""

@@ -184,6 +184,13 @@ class LeaveOneOutDecisions(Decisions):
 
     def add_errors(self, block: Block, first_target: int, out: NDArray[np.float64]) -> None:
         """Add squared errors to sums, shape (p, t + 1)."""
+        if not isinstance(block.X, np.ndarray):  # their products are formed whole
+            for part in self.parts(block):
+                self._add_errors(part, first_target, out)
+        else:
+            self._add_errors(block, first_target, out)
+
+    def _add_errors(self, block: Block, first_target: int, out: NDArray[np.float64]) -> None:
         parts = self._parts(block)
         for part, later in zip_longest(parts, parts[1:]):
             labels, weights = block.labels, block.weights

@@ -34,7 +34,7 @@ class AccuracyReduction:
     def __init__(self, decisions: Decisions, weighted: bool) -> None:
         self.decisions = decisions
         self.weighted = weighted
-        self.block_rows = decisions.block_rows
+        self.block_rows = DECISION_ROWS
 
     def zero(self, n_threads: int) -> NDArray[Any]:
         """Counts of no rows."""
@@ -58,6 +58,9 @@ class AccuracyReduction:
         """Which rows each penalty predicts correctly, shape (m, p)."""
         if block.labels.indptr is None:
             return np.asarray(self.decisions.classes(block) == block.labels.codes[:, None])
+        return np.concatenate([self._all_right(part) for part in self.decisions.parts(block)])
+
+    def _all_right(self, block: Block) -> NDArray[np.bool_]:
         has = block.labels.indicator(self.decisions.shape[1]) > 0
         return np.asarray(((self.decisions(block) > 0) == has[:, None]).all(axis=2))
 
@@ -126,7 +129,7 @@ class ConfusionReduction:
         self.decisions = decisions
         self.n_classes = n_classes
         self.weighted = weighted
-        self.block_rows = decisions.block_rows
+        self.block_rows = DECISION_ROWS
 
     def zero(self, n_threads: int) -> list[Confusion]:
         """Counts of no rows."""

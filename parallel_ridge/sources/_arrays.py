@@ -286,3 +286,25 @@ def as_source(
     if len(labels) != X.shape[0]:
         raise ValueError(f"X has {X.shape[0]} rows and y has {len(labels)} labels.")
     return ArraySource(X, labels, check_weights(sample_weight, X.shape[0])), target
+
+
+def cut(block: Block, n_rows: int) -> Iterator[Block]:
+    """Parts of a block, of at most ``n_rows`` rows each."""
+    m = block.X.shape[0]
+    if m <= n_rows:
+        yield block
+        return
+    for start in range(0, m, n_rows):
+        yield part_of(block, slice(start, min(start + n_rows, m)), block.group)
+
+
+def part_of(block: Block, rows: slice | NDArray[np.intp], group: int) -> Block:
+    """Some rows of a block: a view if they are a slice."""
+    if not isinstance(block.rows, slice):
+        positions: slice | NDArray[np.intp] = block.rows[rows]
+    elif isinstance(rows, slice):
+        positions = slice(block.rows.start + rows.start, block.rows.start + rows.stop)
+    else:
+        positions = block.rows.start + rows
+    weights = None if block.weights is None else block.weights[rows]
+    return Block(positions, take_rows(block.X, rows), block.labels[rows], weights, group)

@@ -19,12 +19,12 @@ from parallel_ridge.sources import (
     as_csr,
     canonical,
     check_weights,
+    cut,
     encode_labels,
+    part_of,
 )
 from parallel_ridge.streams import (
     FoundLabels,
-    cut,
-    part_of,
     read_features,
     read_groups,
     read_labels,

@@ -13,7 +13,7 @@ from parallel_ridge.streams._builder import StatisticsBuilder, spread_rows
 from parallel_ridge.streams._columns import check_names, choose_features
 from parallel_ridge.streams._datasets import is_path
 from parallel_ridge.streams._open import find_reader, open_stream
-from parallel_ridge.streams._pieces import FoundLabels, cut, found_target, merged, part_of
+from parallel_ridge.streams._pieces import FoundLabels, found_target, merged
 from parallel_ridge.streams._source import StreamSource
 from parallel_ridge.streams._survey import survey
 from parallel_ridge.streams._table_stream import Roles
@@ -30,13 +30,11 @@ __all__ = [
     "check_names",
     "choose_features",
     "count_right",
-    "cut",
     "find_reader",
     "found_target",
     "is_path",
     "merged",
     "open_stream",
-    "part_of",
     "read_ahead",
     "read_features",
     "read_groups",

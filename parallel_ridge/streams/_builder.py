@@ -18,9 +18,9 @@ from parallel_ridge.reductions import (
     float32_holds,
     promises_integers,
 )
-from parallel_ridge.sources import Block, Labels, Target, among, is_text, weight_range
+from parallel_ridge.sources import Block, Labels, Target, among, cut, is_text, weight_range
 from parallel_ridge.statistics import SufficientStatistics
-from parallel_ridge.streams._pieces import cut, found_target, merged
+from parallel_ridge.streams._pieces import found_target, merged
 
 # For this many rows, sums of squares of 16-bit integers stay far from the end of int64.
 EXACT_ROWS = 2**29
