@@ -1,5 +1,6 @@
 """Bad input of searches."""
 
+import contextlib
 import copy
 import re
 import tracemalloc
@@ -253,14 +254,24 @@ def test_mnist_folds_have_the_scores_of_scikit_learn(mnist):
 @pytest.mark.filterwarnings("ignore:The best alpha")
 @pytest.mark.parametrize("verbose", [0, 1])
 def test_long_searches_show_progress_if_asked(verbose, monkeypatch):
-    tqdm = pytest.importorskip("tqdm")
+    tqdm = pytest.importorskip("tqdm.auto")
     bars = []
 
-    def bar(items, **options):
-        bars.append((options["desc"], len(items)))
-        return items
+    class Bar(contextlib.AbstractContextManager):
+        def __init__(self, iterable=None, total=None, desc=None, **_):
+            self.items = iterable
+            bars.append((desc, total if iterable is None else len(iterable)))
 
-    monkeypatch.setattr(tqdm, "tqdm", bar)
+        def __iter__(self):
+            return iter(self.items)
+
+        def __exit__(self, *_):
+            pass
+
+        def update(self, n):
+            pass
+
+    monkeypatch.setattr(tqdm, "tqdm", Bar)
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(90, 3)), np.arange(90) % 3
     overlapping = ShuffleSplit(4, random_state=0)
