@@ -1,6 +1,6 @@
 """Checks of files and batches over ranks: shares are disjoint, and fits are those of one process."""
 
-# ruff: noqa: B023  # whatever is handed to `raises` is called at once
+# whatever is handed to `raises` is called at once
 
 from pathlib import Path
 

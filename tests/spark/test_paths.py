@@ -1,11 +1,11 @@
-"""Rows that this process would read are refused by Spark, with the line to write; no session is needed."""
+"""Spark refuses rows that this process would read, with the line to write; no session is needed."""
 
 import pytest
 from _data.streams import Anew, batches, digits, table
 
 pytest.importorskip("pyspark")
 
-from parallel_ridge import ParallelRidgeClassifier  # noqa: E402
+from parallel_ridge import ParallelRidgeClassifier
 
 
 @pytest.mark.parametrize("path", ["s3://bucket/rows", "rows.parquet", "data/*.parquet"])

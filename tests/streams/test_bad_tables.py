@@ -1,4 +1,4 @@
-"""Bad tables and files: the error names column, row and file; nothing is half fitted, and no thread is left."""
+"""Bad tables and files: errors name column, row and file; nothing is half fitted, no thread is left."""
 
 import threading
 
@@ -8,12 +8,12 @@ from numpy.testing import assert_array_equal
 
 pytest.importorskip("pyarrow")
 
-import pyarrow as pa  # noqa: E402
-import pyarrow.dataset as ds  # noqa: E402
-import pyarrow.parquet as pq  # noqa: E402
-from _data.streams import digits, in_folder, table, wide_table  # noqa: E402
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+from _data.streams import digits, in_folder, table, wide_table
 
-from parallel_ridge import OpenMPBackend, ParallelRidgeClassifier, ParallelRidgeClassifierCV  # noqa: E402
+from parallel_ridge import OpenMPBackend, ParallelRidgeClassifier, ParallelRidgeClassifierCV
 
 
 @pytest.fixture(autouse=True)
@@ -211,7 +211,7 @@ def test_only_the_columns_needed_are_read(tmp_path, monkeypatch):
 
 
 def test_names_of_columns_need_columns():
-    X, y = digits()
+    X, _y = digits()
     with pytest.raises(
         ValueError, match="y='label' would be the name of a column, and X is a ndarray"
     ):

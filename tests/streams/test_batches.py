@@ -1,4 +1,6 @@
-"""Batches: whatever iterates anew is fitted as one array; what iterates once says what it is enough for."""
+"""Batches: what iterates anew is fitted as one array; what iterates once says what it is enough for."""
+
+import itertools
 
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ ALPHAS = np.logspace(0, 5, 6)
 def test_any_cut_of_the_rows_gives_the_same_bits(cuts, read):
     X, y = digits(n=300)
     edges = [0, *sorted(cuts), 300]
-    items = [(X[a:b], y[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+    items = [(X[a:b], y[a:b]) for a, b in itertools.pairwise(edges)]
     stream = {"list": list, "anew": Anew, "once": iter}[read](items)
     assert sufficient_statistics(stream) == sufficient_statistics(X, y)
 
@@ -92,7 +94,7 @@ def test_a_shuffled_loader_fits_but_makes_no_folds():
     loader = torch.utils.data.DataLoader(data, batch_size=100, shuffle=True)
     model = ParallelRidgeClassifier().fit(loader)
     assert_array_equal(model.coef_, ParallelRidgeClassifier().fit(X, y).coef_)
-    with pytest.raises(ValueError, match="other labels than in the first pass.*shuffle=False"):
+    with pytest.raises(ValueError, match=r"other labels than in the first pass.*shuffle=False"):
         ParallelRidgeClassifierCV(ALPHAS, cv=5).fit(loader)
 
 
@@ -111,7 +113,7 @@ def test_an_iterator_is_enough_for_one_pass(solver):
 ])  # fmt: skip
 def test_an_iterator_is_not_enough_for_more(estimator):
     X, y = digits()
-    with pytest.raises(ValueError, match="can be read once.*solver='eigen'"):
+    with pytest.raises(ValueError, match=r"can be read once.*solver='eigen'"):
         estimator.fit(iter(batches(X, y)))
     assert not hasattr(estimator, "coef_")
 
@@ -132,7 +134,7 @@ def bad_batch(batch):
         (lambda X, y: (X, y, -1.0 * y), "Batch 2.*must be finite and not negative"),
         (lambda X, y: (X, y.astype(str)), "strings and numbers.*batch 2"),
         (lambda X, y: (X.astype(str), y), "batch 2: it must hold numbers"),
-        (lambda X, y: (np.where(X == X.max(), np.nan, X), y), "NaN: row 27"),
+        (lambda X, y: (np.where(X.max() == X, np.nan, X), y), "NaN: row 27"),
         (lambda X, y: (X, y + 0.5), "Batch 2.*[Uu]nknown label type|Batch 2.*continuous"),
         (lambda X, y: (X[:, :, None], y), "batch 2: flatten each sample"),
     ],

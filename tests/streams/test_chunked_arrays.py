@@ -1,5 +1,6 @@
 """Arrays on disk: read by whole chunks, each once, never whole, ahead of the fold."""
 
+import itertools
 import threading
 import time
 
@@ -32,9 +33,7 @@ def test_slices_are_whole_chunks_and_cover_the_rows_once(monkeypatch):
     assert_array_equal(model.coef_, ParallelRidgeClassifier().fit(X, y).coef_)
     fold = rows.asked[-5:]  # the first look has read a piece or some
     assert fold[0].start == 0 and fold[-1].stop == 700
-    assert all(
-        a.stop == b.start and a.start % 150 == 0 for a, b in zip(fold, fold[1:], strict=False)
-    )
+    assert all(a.stop == b.start and a.start % 150 == 0 for a, b in itertools.pairwise(fold))
     assert all(piece.stop - piece.start in (150, 100) for piece in rows.asked)
 
 

@@ -6,11 +6,11 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 pytest.importorskip("pyarrow")
 
-import pyarrow as pa  # noqa: E402
-from _data.streams import FORMS, Anew, batches, digits, hdf5, table, wide_table, zarr_array  # noqa: E402
-from sklearn.model_selection import GroupKFold, KFold, PredefinedSplit, ShuffleSplit  # noqa: E402
+import pyarrow as pa
+from _data.streams import FORMS, Anew, batches, digits, hdf5, table, wide_table, zarr_array
+from sklearn.model_selection import GroupKFold, KFold, PredefinedSplit, ShuffleSplit
 
-from parallel_ridge import (  # noqa: E402
+from parallel_ridge import (
     OpenMPBackend,
     ParallelRidgeClassifier,
     ParallelRidgeClassifierCV,
