@@ -1,4 +1,4 @@
-"""Rows that this process would read are refused by Spark, with the line to write; no session."""
+"""Spark refuses rows that this process would read, with the line to write; no session is needed."""
 
 import pytest
 from _data.streams import Anew, batches, digits, table

@@ -1,4 +1,4 @@
-"""Bad tables and files: errors name column, row and file; nothing is half fitted, no thread stays."""
+"""Bad tables and files: errors name column, row and file; nothing is half fitted, no thread is left."""
 
 import threading
 

@@ -1,4 +1,4 @@
-"""Batches: what iterates anew is fitted as one array; what iterates once says what it suffices for."""
+"""Batches: what iterates anew is fitted as one array; what iterates once says what it is enough for."""
 
 import itertools
 
