@@ -25,6 +25,7 @@ from parallel_ridge.backends._base import (
 )
 from parallel_ridge.backends.openmp import OpenMPBackend
 from parallel_ridge.exceptions import BackendUnavailable
+from parallel_ridge.sources import FeatureRows
 
 __all__ = [
     "Backend",
@@ -125,6 +126,8 @@ def answering_backend(backend: str | Backend, n_jobs: int | None, rows: Any) -> 
 
 def _reader_of(rows: Any) -> str | None:
     """Name of the backend registered for the package of the rows; imports nothing to find out."""
+    if isinstance(rows, FeatureRows):
+        rows = rows.samples
     if rows is None or type(rows) is np.ndarray:
         return None  # the usual rows, which every backend reads
     packages = {str(base.__module__).partition(".")[0] for base in type(rows).__mro__}

@@ -10,6 +10,13 @@ from parallel_ridge.sources._arrays import (
     weight_range,
 )
 from parallel_ridge.sources._base import Block, Gather, Source, Validate
+from parallel_ridge.sources._features import (
+    FeatureRows,
+    Features,
+    Positions,
+    n_samples,
+    samples_at,
+)
 from parallel_ridge.sources._labels import (
     Labels,
     Target,
@@ -26,8 +33,11 @@ from parallel_ridge.sources._sparse import as_csr, canonical, check_sparse
 __all__ = [
     "ArraySource",
     "Block",
+    "FeatureRows",
+    "Features",
     "Gather",
     "Labels",
+    "Positions",
     "Source",
     "Target",
     "Validate",
@@ -41,8 +51,10 @@ __all__ = [
     "check_weights",
     "encode_labels",
     "is_text",
+    "n_samples",
     "places",
     "plain",
+    "samples_at",
     "shifted",
     "take_rows",
     "union_of_labels",
