@@ -12,7 +12,7 @@ import numpy as np
 from parallel_ridge.exceptions import IllConditioned
 from parallel_ridge.folding import WideRows, fold_spectrum
 from parallel_ridge.model_selection._dual import dual_leave_one_out
-from parallel_ridge.model_selection._results import Make, Search
+from parallel_ridge.model_selection._results import Make, Scores, Search
 from parallel_ridge.reductions import Decisions, LeaveOneOutDecisions
 from parallel_ridge.solvers import NormalEquations, Spectrum
 from parallel_ridge.sources import Source
@@ -90,16 +90,9 @@ def _search(
             deviations = np.sqrt(scores[0] * (1.0 - scores[0]))
     shape = (1, len(searcher.alphas))
     score_seconds = np.full(shape, (time.perf_counter() - start) / len(searcher.alphas))
-    return Search(
-        searcher,
-        fold,
-        scores.reshape(shape),
-        np.full(shape, seconds / len(searcher.alphas)),
-        score_seconds,
-        deviations,
-        scales,
-        None,
-    )
+    fit_seconds = np.full(shape, seconds / len(searcher.alphas))
+    found = Scores(searcher.alphas, scores.reshape(shape), fit_seconds, score_seconds, deviations)
+    return Search(searcher, fold, found, scales, None)
 
 
 def _spectrum(searcher: PenaltySearch, statistics: SufficientStatistics) -> Spectrum:
