@@ -20,12 +20,14 @@ from parallel_ridge.versions import show_versions
 
 if TYPE_CHECKING:
     from parallel_ridge.mpi import MPIBackend
+    from parallel_ridge.pipelines import BlockPipeline, make_block_pipeline
     from parallel_ridge.spark import SparkBackend
 
 __version__ = _version("parallel-ridge")
 
 __all__ = [
     "BackendUnavailable",
+    "BlockPipeline",
     "IllConditionedWarning",
     "MPIBackend",
     "OpenMPBackend",
@@ -34,6 +36,7 @@ __all__ = [
     "SparkBackend",
     "SufficientStatistics",
     "get_backend",
+    "make_block_pipeline",
     "register_backend",
     "show_versions",
     "sufficient_statistics",
@@ -41,8 +44,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # Engines are imported when they are asked for.
-    rooms = {"MPIBackend": "parallel_ridge.mpi", "SparkBackend": "parallel_ridge.spark"}
+    # Engines, and what needs more of scikit-learn, are imported when they are asked for.
+    rooms = {
+        "BlockPipeline": "parallel_ridge.pipelines",
+        "MPIBackend": "parallel_ridge.mpi",
+        "SparkBackend": "parallel_ridge.spark",
+        "make_block_pipeline": "parallel_ridge.pipelines",
+    }
     if name in rooms:
         return getattr(import_module(rooms[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,7 +12,8 @@ import warnings
 from pathlib import Path
 
 import _mpi.agreement
-import _mpi.fits  # noqa: F401  # they register their checks
+import _mpi.fits
+import _mpi.pipelines  # noqa: F401  # they register their checks
 from _mpi import CHECKS
 
 
