@@ -12,7 +12,6 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from parallel_ridge import ParallelRidgeClassifier, ParallelRidgeClassifierCV, make_block_pipeline
 
-
 pytestmark = pytest.mark.filterwarnings("ignore:The best alpha")
 
 
