@@ -6,19 +6,38 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import wraps
 from itertools import chain, islice
 from numbers import Real
 from types import BuiltinFunctionType, FunctionType
-from typing import Any, ParamSpec, Protocol, TypeVar, runtime_checkable
+from typing import Any, ParamSpec, Protocol, TypeVar, cast, runtime_checkable
 
 import numpy as np
 
+from parallel_ridge.progress import rows_shown
 from parallel_ridge.reductions import Reduction, StatisticsOptions, Value, complete
-from parallel_ridge.sources import Block, Source, Target, Validate, as_source, check_rows
+from parallel_ridge.sources import (
+    ArraySource,
+    Block,
+    Source,
+    Target,
+    Validate,
+    as_source,
+    check_rows,
+)
+from parallel_ridge.streams import (
+    Roles,
+    Stream,
+    StreamSource,
+    answer,
+    count_right,
+    open_stream,
+    survey,
+)
+from parallel_ridge.threads import blas_threads
 
 A = TypeVar("A")
 P = ParamSpec("P")
@@ -58,7 +77,7 @@ class Request:
     Attributes
     ----------
     X, y, sample_weight : object
-        Arrays, or what else a backend reads.
+        Arrays, or what else a backend reads. Where X is a table, the others may be names of columns.
     classes : array-like, or None
         All labels there are; those of all rows when None.
     validate : callable
@@ -82,6 +101,24 @@ class Request:
     statistics: StatisticsOptions | None = None
     cv: Any = None
     groups: Any = None
+
+    @property
+    def roles(self) -> Roles:
+        """What lies beside the features, for the streams that read it."""
+        folds = self.cv if isinstance(self.cv, str) else None
+        return Roles(self.y, self.sample_weight, self.groups, folds)
+
+    def check_like(self, source: StreamSource) -> None:
+        """The estimator's checks, on one row like those of a stream."""
+        row: Any = np.zeros((1, source.n_features))
+        if source.stream.features_named:
+            import pyarrow as pa
+
+            assert source.columns is not None
+            row = pa.table({name: [0.0] for name in source.columns})
+        target = source.facts.target
+        y = target.classes[:1] if len(target.classes) else np.zeros(1)
+        self.validate(row, y, False)
 
 
 _call: ContextVar[str] = ContextVar("call", default="")
@@ -127,9 +164,14 @@ class Backend(Protocol):
     in all of them. Whatever decides the next call must therefore come from the verbs, and not from a
     process's own rows.
 
+    Rows that are no arrays come as streams (`parallel_ridge.streams`), which each process reads: see
+    `own_part`.
+
     A backend holds configuration only, so that it can be copied and pickled. It looks up live objects
     (communicators, sessions, thread pools) when a verb is called.
     """
+
+    features: str | Sequence[str] | None = None  # columns of a table
 
     def reduce(self, reduction: Reduction[Any, V], source: Source) -> V:
         """Run `reduction` over every block of `source`.
@@ -173,6 +215,11 @@ class Backend(Protocol):
 
     def source(self, request: Request) -> tuple[Source, Target]:
         """Turn rows as the user gave them into a source; return it and the classes of all rows."""
+        stream = open_stream(request.X, request.roles, self.features)
+        if stream is not None:
+            source = self.look_at(stream, request)
+            request.check_like(source)
+            return source, source.facts.target
         return as_source(
             request.X,
             request.y,
@@ -198,16 +245,58 @@ class Backend(Protocol):
         -------
         ndarray, or whatever holds the answers to rows of this kind
         """
+        stream = self.stream_of(model, X, None)
+        if stream is not None:
+            return answer(model, method, stream)
         return getattr(model, f"_{method}")(X)
 
     def score(self, model: Any, X: Any, y: Any, sample_weight: Any) -> float:
         """Accuracy of a fitted estimator on the rows of all processes; NaN if they have no weight."""
-        parts = self.gather(lambda: model._count_right(X, y, sample_weight))
+
+        def count() -> tuple[float, float]:
+            stream = self.stream_of(model, X, Roles(y, sample_weight))
+            if stream is not None:
+                return count_right(model, stream)
+            right: tuple[float, float] = model._count_right(X, y, sample_weight)
+            return right
+
+        parts = self.gather(count)
         right, total = (sum(numbers) for numbers in zip(*parts, strict=True))
         return float(right / total) if total else float("nan")
 
     def solve_threads(self) -> int:
         """Threads that a solve in this process may use; asks no other process."""
+
+    def own_part(self, stream: Stream) -> Stream:
+        """The part of a stream that this process reads."""
+        return stream
+
+    def look_at(self, stream: Stream, request: Request, **options: Any) -> StreamSource:
+        """The source of a stream, from a first look at its rows; `options` go to `survey`."""
+        wanted = request.statistics if request.cv is None else None
+        n_threads = self.solve_threads()
+        with blas_threads(n_threads):
+            return survey(
+                stream,
+                classes=request.classes,
+                n_threads=n_threads,
+                **{"options": wanted, **options},
+            )
+
+    def stream_of(self, model: Any, X: Any, roles: Roles | None) -> Stream | None:
+        """Rows as a stream of the features of a fitted estimator, its own part; None for arrays."""
+        names = self.features or getattr(model, "feature_columns_", None)
+        # Columns of a frame that stays an array unless some of them have roles.
+        frame = getattr(X, "columns", ()) if hasattr(X, "__array__") else ()
+        frame = [name for name in frame if isinstance(name, str)]
+        if names is None and not frame:
+            names = getattr(model, "feature_names_in_", None)
+        if frame and roles is None and names is not None and not set(names) <= set(frame):
+            names = None
+        stream = open_stream(
+            X, roles, names if names is None or isinstance(names, str) else tuple(names)
+        )
+        return None if stream is None else self.own_part(stream)
 
 
 def agree(name: str, values: Sequence[T], ranks: Sequence[int] | None = None) -> T:
@@ -233,13 +322,22 @@ def reduce_blocks(reduction: Reduction[A, V], source: Source, n_threads: int) ->
 
     The bits of the value do not depend on the number of threads.
     """
-    return complete(reduction, _fold_blocks(reduction, source, n_threads))
+    if isinstance(source, StreamSource):
+        known = source.known(reduction)
+        if known is not None:
+            return known
+    blocks = source.blocks(reduction.block_rows)
+    # A stream that reads ahead stops at once, also after an error.
+    with closing(cast(Any, blocks)) if hasattr(blocks, "close") else nullcontext():
+        total = source.n_rows if isinstance(source, ArraySource | StreamSource) else None
+        shown = rows_shown(blocks, lambda block: block.X.shape[0], total)
+        return complete(reduction, _fold_blocks(reduction, shown, n_threads))
 
 
-def _fold_blocks(reduction: Reduction[A, V], source: Source, n_threads: int) -> Any:
+def _fold_blocks(reduction: Reduction[A, V], blocks: Iterator[Block], n_threads: int) -> Any:
     if reduction.shares_blocks:
         total = reduction.zero(n_threads)
-        for block in source.blocks(reduction.block_rows):
+        for block in blocks:
             reduction.add(total, block)
         return reduction.finish(total)
 
@@ -248,7 +346,7 @@ def _fold_blocks(reduction: Reduction[A, V], source: Source, n_threads: int) -> 
         reduction.add(total, block)
         return reduction.finish(total)
 
-    values = _in_threads(of_block, source.blocks(reduction.block_rows), n_threads)
+    values = _in_threads(of_block, blocks, n_threads)
     value = next(values, None)
     if value is None:
         return reduction.finish(reduction.zero(1))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import joblib
@@ -28,9 +28,14 @@ class OpenMPBackend(Backend):
         Threads. None: all cores that this process may use (its affinity, its container's quota,
         ``OMP_NUM_THREADS`` and threadpoolctl's limits), one in a joblib worker thread, inside an
         OpenMP region and in a forked child. Negative: that many fewer than all, plus one, as in joblib.
+    features : str or sequence of str, default=None
+        Feature columns of a table or a dataset: one column of whole rows (lists or tensors of numbers, or
+        binary with one byte per feature), or several columns of numbers. None is the only column of
+        whole rows, otherwise all columns of numbers without another role.
     """
 
     n_jobs: int | None = None
+    features: str | Sequence[str] | None = field(default=None, repr=False)
 
     def reduce(self, reduction: Reduction[Any, V], source: Source) -> V:
         """Fold `reduction` over `source`; float sums have the same bits for any number of threads."""

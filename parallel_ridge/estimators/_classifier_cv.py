@@ -30,7 +30,7 @@ from parallel_ridge.model_selection import (
 from parallel_ridge.numerics import LARGEST_SYSTEM
 from parallel_ridge.progress import progress
 from parallel_ridge.reductions import StatisticsReduction, coefficient_dtype
-from parallel_ridge.sources import FeatureRows, Source, Target
+from parallel_ridge.sources import Source, Target
 from parallel_ridge.threads import blas_threads
 
 
@@ -386,7 +386,6 @@ class ParallelRidgeClassifierCV(BatchSearch):
                 table = class_weights(self.class_weight, searcher.target, training)
                 return training.reweighted(table)
 
-            X = X.samples if isinstance(X, FeatureRows) else X  # what splitters may look at
             splits = Splits.of(searcher.backend, searcher.source, self.cv, X, y, groups)
             balanced = isinstance(self.class_weight, str)
             search = searcher.over_splits(splits, balance if balanced else None)

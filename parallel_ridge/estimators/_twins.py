@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator
 
 from parallel_ridge.backends import public_call
 from parallel_ridge.estimators._stream import Reading, Stream, joining
+from parallel_ridge.progress import showing
 
 E = TypeVar("E", bound=BaseEstimator)
 A = ParamSpec("A")
@@ -35,7 +36,8 @@ def reads_whole(method: Callable[Concatenate[E, A], R]) -> Callable[Concatenate[
         twin = _twin(self)
         if isinstance(stream := vars(twin).get("_stream"), Stream):
             twin._stream = Reading(stream)
-        return method(twin, *args, **kwargs)
+        with showing(bool(twin.verbose)):
+            return method(twin, *args, **kwargs)
 
     return read
 
@@ -50,7 +52,8 @@ def fits_whole(method: Callable[Concatenate[E, A], E]) -> Callable[Concatenate[E
     @wraps(method)
     def fit(self: E, /, *args: A.args, **kwargs: A.kwargs) -> E:
         twin = _twin(self)
-        with public_call(f"{type(self).__name__}.{method.__name__}"):
+        call = f"{type(self).__name__}.{method.__name__}"
+        with public_call(call), showing(bool(twin.verbose)):
             method(twin, *args, **kwargs)
         # Options that were set meanwhile stay; what a fit makes has an underscore at either end.
         given = {name: value for name, value in vars(self).items() if name.strip("_") == name}

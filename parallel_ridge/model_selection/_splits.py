@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from sklearn.model_selection import check_cv
+from sklearn.model_selection import PredefinedSplit, check_cv
 from sklearn.utils.validation import _num_samples
 
 from parallel_ridge.backends import Backend
-from parallel_ridge.sources import Source, plain
+from parallel_ridge.sources import Source
 
 T = TypeVar("T", bound=Any)
 # Up to this many parts each sum is formed anew, which saves memory and costs little time.
@@ -73,10 +73,13 @@ class Splits:
             others = [[j for j in folds if j != i] for i in folds]
             return Splits(others, [[i] for i in folds], len(folds))
         n, d = source.n_rows, source.n_features
-        labels, together = backend.gather(lambda: plain(y)), backend.gather(lambda: groups)
-        y = labels[0]
-        if len(labels) > 1:
-            X, y, groups = _Elsewhere((n, d)), joined(labels), joined(together)
+        X, *own = source.for_splitter(X, y, groups)
+        parts = backend.gather(lambda: own)
+        y, groups, folds = (joined(some) for some in zip(*parts, strict=True))
+        if len(parts) > 1:
+            X = _Elsewhere((n, d))
+        if isinstance(cv, str) and folds is not None:
+            cv = PredefinedSplit(np.unique(folds, return_inverse=True)[1])
         # Groups pay off while their Gram matrices take no more memory than the rows.
         most = 64 + 4 * max(1, n // d)
 
@@ -139,7 +142,9 @@ class Splits:
 
 
 def joined(parts: Sequence[Any]) -> Any:
-    """Join the labels of all processes."""
+    """Join the labels of all processes; those of a single one stay as they are."""
+    if len(parts) == 1:
+        return parts[0]
     if all(part is None for part in parts):
         return None
     if any(sp.issparse(part) for part in parts):

@@ -12,7 +12,8 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -21,10 +22,12 @@ from numpy.typing import NDArray
 
 from parallel_ridge.backends import Backend, OpenMPBackend, Request, current_call
 from parallel_ridge.exceptions import BackendUnavailable
-from parallel_ridge.mpi._shards import as_shard
+from parallel_ridge.mpi._shards import ShardSource, as_shard
 from parallel_ridge.numerics import LARGEST_SUM, pairwise_sum
+from parallel_ridge.progress import showing
 from parallel_ridge.reductions import Reduction, Value, in_floats, largest, pack, unpack
 from parallel_ridge.sources import Source, Target
+from parallel_ridge.streams import Stream
 from parallel_ridge.threads import default_threads
 
 S = TypeVar("S")
@@ -82,6 +85,8 @@ class MPIBackend(Backend):
     n_threads : int, default=None
         Threads of this rank, as `n_jobs` of :class:`~parallel_ridge.OpenMPBackend`. None: the cores
         that this rank may use, shared evenly with the ranks that may use the same ones.
+    features : str or sequence of str, default=None
+        Feature columns of a table or a dataset, as of :class:`~parallel_ridge.OpenMPBackend`.
 
     Attributes
     ----------
@@ -91,13 +96,14 @@ class MPIBackend(Backend):
 
     comm: Any = None
     n_threads: int | None = None
+    features: str | Sequence[str] | None = field(default=None, repr=False)
     report: Report = field(default_factory=Report, init=False, repr=False, compare=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return MPIBackend, (None, self.n_threads)
+        return MPIBackend, (None, self.n_threads, self.features)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> MPIBackend:
-        return MPIBackend(self.comm, self.n_threads)
+        return MPIBackend(self.comm, self.n_threads, self.features)
 
     def reduce(self, reduction: Reduction[Any, V], source: Source) -> V:
         """Reduce this rank's rows and add the values of all ranks, arrays by an in-place all-reduce."""
@@ -107,7 +113,9 @@ class MPIBackend(Backend):
         def here() -> list[float]:
             nonlocal value
             start = time.perf_counter()
-            value = self._threads().reduce(reduction, source)
+            own: Source = source.local if isinstance(source, ShardSource) else source
+            with showing(False) if comm.rank else nullcontext():
+                value = self._threads().reduce(reduction, own)
             self.report.fold_seconds += time.perf_counter() - start
             return largest(value)
 
@@ -156,7 +164,12 @@ class MPIBackend(Backend):
         comm = self.communicator()
         if comm.size == 1:
             return super().source(request)
-        return as_shard(self.gather, comm.rank, request)
+        return as_shard(self, comm.rank, request)
+
+    def own_part(self, stream: Stream) -> Stream:
+        """The rank's share of files that all ranks see; other streams are each rank's own."""
+        comm = self.communicator()
+        return stream.share(comm.rank, comm.size)
 
     def solve_threads(self) -> int:
         """Threads that a solve on this rank may use; asks no other rank."""

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from parallel_ridge.backends import Request, agree
+from parallel_ridge.backends import Backend, Request, agree
 from parallel_ridge.sources import (
     ArraySource,
     Block,
@@ -24,6 +24,7 @@ from parallel_ridge.sources import (
     places,
     union_of_labels,
 )
+from parallel_ridge.streams import StreamSource, open_stream
 
 T = TypeVar("T")
 
@@ -33,7 +34,7 @@ class ShardSource:
 
     Parameters
     ----------
-    local : ArraySource
+    local : ArraySource or StreamSource
         This process's rows, perhaps none.
     gather : callable
         The verb of the backend.
@@ -46,12 +47,17 @@ class ShardSource:
 
     collectable = True
     fold_sizes: Sequence[int] = ()
-    columns: tuple[str, ...] | None = None
 
     def __init__(
-        self, local: ArraySource, gather: Gather[Any], rank: int, dtype: np.dtype[Any], sparse: bool
+        self,
+        local: ArraySource | StreamSource,
+        gather: Gather[Any],
+        rank: int,
+        dtype: np.dtype[Any],
+        sparse: bool,
     ) -> None:
         self.local = local
+        self.columns = local.columns
         self.gather = gather
         self.rank = rank
         self.n_features = local.n_features
@@ -140,12 +146,16 @@ class ShardSource:
         """All rows once each, of which some were taken; those not taken have weight zero."""
         return self._with(self.local.with_others_weightless())
 
+    def for_splitter(self, X: Any, y: Any, groups: Any) -> tuple[Any, Any, Any, Any]:
+        """What a splitter may look at, of this process's rows."""
+        return self.local.for_splitter(X, y, groups)
+
     def with_rows(self, X: NDArray[Any]) -> ShardSource:
         """The same labels and weights, with other features of all rows."""
         local = self.local.with_rows(X[self.local_rows])
         return ShardSource(local, self.gather, self.rank, X.dtype, False)
 
-    def _with(self, local: ArraySource) -> ShardSource:
+    def _with(self, local: ArraySource | StreamSource) -> ShardSource:
         return ShardSource(local, self.gather, self.rank, self.dtype, self.sparse)
 
 
@@ -162,13 +172,12 @@ class _Facts:
     options: dict[str, str]
 
 
-def as_shard(gather: Gather[Any], rank: int, request: Request) -> tuple[ShardSource, Target]:
+def as_shard(backend: Backend, rank: int, request: Request) -> tuple[ShardSource, Target]:
     """Source of this process's rows, with all that the processes must agree on.
 
     Parameters
     ----------
-    gather : callable
-        The verb of the backend.
+    backend : Backend
     rank : int
         This process's place among all.
     request : Request
@@ -178,36 +187,49 @@ def as_shard(gather: Gather[Any], rank: int, request: Request) -> tuple[ShardSou
     ValueError
         If processes disagree; the message shows what two of them have.
     """
-    local: ArraySource
+    held: list[ArraySource | StreamSource] = []
 
     def read() -> _Facts:
-        nonlocal local
-        names = _names(request.X)
-        rows, labels = request.validate(request.X, request.y, True)
+        local: ArraySource | StreamSource
         target: Target | None = None
-        if rows.shape[0] == 0 and np.shape(labels)[:1] == (0,):
-            local = ArraySource(rows, Labels(np.empty(0, np.int32)))
+        names = None
+        stream = open_stream(request.X, request.roles, backend.features)
+        if stream is not None:
+            names = None if stream.columns is None else list(stream.columns)
+            # Statistics of ranks add up only about one shift, which they have yet to agree on.
+            part = backend.own_part(stream)
+            local = backend.look_at(part, request, options=None, whole=stream)
+            target = local.facts.target if local.n_rows else None
+            request.check_like(local)
         else:
-            local, target = as_source(
-                rows,
-                labels,
-                sample_weight=request.sample_weight,
-                classes=request.classes,
-                validate=_as_they_are,
-            )
-        # Byte order is each process's own affair.
-        dtype = local.dtype.newbyteorder("=")
+            names = _names(request.X)
+            local, target = read_arrays()
+        held.append(local)
         return _Facts(
             local.n_rows,
             local.n_features,
             names,
-            dtype,
+            # Byte order is each process's own affair.
+            local.dtype.newbyteorder("="),
             local.sparse,
             target,
             request.options(),
         )
 
-    facts = gather(read)
+    def read_arrays() -> tuple[ArraySource, Target | None]:
+        rows, labels = request.validate(request.X, request.y, True)
+        if rows.shape[0] == 0 and np.shape(labels)[:1] == (0,):
+            return ArraySource(rows, Labels(np.empty(0, np.int32))), None
+        return as_source(
+            rows,
+            labels,
+            sample_weight=request.sample_weight,
+            classes=request.classes,
+            validate=_as_they_are,
+        )
+
+    facts = backend.gather(read)
+    (local,) = held
     for name in facts[0].options:
         agree(name, [fact.options.get(name, "nothing") for fact in facts])
     agree("the number of features", [fact.n_features for fact in facts])
@@ -218,11 +240,11 @@ def as_shard(gather: Gather[Any], rank: int, request: Request) -> tuple[ShardSou
     sparse = agree("whether X is sparse", [facts[i].sparse for i in ranks], ranks)
     target = _common_target(facts, request, local.n_features)
     mine = facts[rank].target
-    if target.multilabel and not local.n_rows:
-        local.labels = Labels(np.empty(0, np.int32), np.zeros(1, np.int64))
+    if not local.n_rows:
+        local = local.without_rows(target)
     elif mine is not None and not np.array_equal(mine.classes, target.classes):
-        local.labels = Labels(places(mine.classes, target.classes)[local.labels.codes])
-    return ShardSource(local, gather, rank, dtype, sparse), target
+        local = local.with_classes(places(mine.classes, target.classes), target)
+    return ShardSource(local, backend.gather, rank, dtype, sparse), target
 
 
 def _common_target(facts: Sequence[_Facts], request: Request, n_features: int) -> Target:

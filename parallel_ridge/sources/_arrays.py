@@ -14,7 +14,7 @@ from sklearn.utils import check_array
 
 from parallel_ridge.sources._base import Block, Validate
 from parallel_ridge.sources._features import FeatureRows
-from parallel_ridge.sources._labels import Labels, Target, encode_labels
+from parallel_ridge.sources._labels import Labels, Target, encode_labels, plain
 from parallel_ridge.sources._sparse import as_csr, canonical
 
 
@@ -157,6 +157,20 @@ class ArraySource:
         if self.weights is not None:
             weights *= self.weights
         return ArraySource(self.X, self.labels, weights)
+
+    def for_splitter(self, X: Any, y: Any, groups: Any) -> tuple[Any, Any, Any, Any]:
+        """The arrays that the user gave."""
+        return X.samples if isinstance(X, FeatureRows) else X, plain(y), groups, None
+
+    def with_classes(self, positions: NDArray[np.int32], target: Target) -> ArraySource:
+        """The same rows with more classes; ``positions`` are those of the classes so far."""
+        labels = Labels(positions[self.labels.codes])
+        return ArraySource(self.X, labels, self.weights, self.rows, self.edges)
+
+    def without_rows(self, target: Target) -> ArraySource:
+        """No rows, for one of several processes; their labels are of the kind of the others'."""
+        indptr = np.zeros(1, np.int64) if target.multilabel else None
+        return ArraySource(self.X[:0], Labels(np.empty(0, np.int32), indptr))
 
     def with_rows(self, X: NDArray[Any]) -> ArraySource:
         """The same labels and weights with different features."""

@@ -133,5 +133,19 @@ class Source(Protocol):
     def with_others_weightless(self) -> Self:
         """All rows that `take` chose from, once each; rows not taken have weight zero."""
 
-    def with_rows(self, X: NDArray[Any]) -> Self:
+    def for_splitter(self, X: Any, y: Any, groups: Any) -> tuple[Any, Any, Any, Any]:
+        """What a splitter may look at: X, labels, groups and folds of this process's rows.
+
+        Parameters
+        ----------
+        X, y, groups : object
+            As the user gave them.
+
+        Returns
+        -------
+        tuple
+            Arrays, or None; the folds are those of a column that the user named.
+        """
+
+    def with_rows(self, X: NDArray[Any]) -> Source:
         """The same labels and weights with different features for all rows."""

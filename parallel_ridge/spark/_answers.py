@@ -11,7 +11,6 @@ import numpy as np
 
 from parallel_ridge.reductions import AccuracyReduction, PathDecisions
 from parallel_ridge.sources import Target
-from parallel_ridge.spark._arrow import read_features
 from parallel_ridge.spark._columns import (
     check_columns,
     check_roles,
@@ -23,6 +22,7 @@ from parallel_ridge.spark._columns import (
 )
 from parallel_ridge.spark._readers import Reader
 from parallel_ridge.spark._tasks import settle_worker
+from parallel_ridge.streams import read_features
 
 if TYPE_CHECKING:
     from parallel_ridge.spark._backend import SparkBackend

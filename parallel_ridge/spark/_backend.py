@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -53,6 +54,7 @@ from parallel_ridge.spark._tasks import (
     sum_values,
     tree_of_frames,
 )
+from parallel_ridge.streams import find_reader, is_path
 from parallel_ridge.threads import default_threads
 
 S = TypeVar("S")
@@ -218,6 +220,7 @@ class SparkBackend(Backend):
         """
         X = request.X
         if not is_spark(X):
+            _refuse_streams(X, isinstance(request.y, str))
             return super().source(request)
         import_pyspark()
         check_session(session_of(X))
@@ -279,6 +282,7 @@ class SparkBackend(Backend):
     def predict(self, model: Any, method: str, X: Any, column: str) -> Any:
         """A DataFrame with an extra column, or an RDD of arrays; for arrays, an array."""
         if not is_spark(X):
+            _refuse_streams(X, False)
             return super().predict(model, method, X, column)
         check_session(session_of(X))
         return answer(self, model, X, method, column)
@@ -286,6 +290,7 @@ class SparkBackend(Backend):
     def score(self, model: Any, X: Any, y: Any, sample_weight: Any) -> float:
         """Accuracy of the predictions, in one pass; NaN if the rows have no weight."""
         if not is_spark(X):
+            _refuse_streams(X, isinstance(y, str))
             return super().score(model, X, y, sample_weight)
         check_session(session_of(X))
         return score(self, model, X, y, sample_weight)
@@ -314,6 +319,25 @@ class SparkBackend(Backend):
                     session = SparkSession.builder.getOrCreate()
         check_session(session)
         return session
+
+
+def _refuse_streams(X: Any, named: bool) -> None:
+    """Raise for rows that this process alone would read: a path, a dataset, batches."""
+    reader = find_reader(X, named)
+    if reader is None:
+        return
+    if is_path(X):
+        path = os.fspath(X)
+        kind = next((kind for kind in ("csv", "orc") if path.endswith(f".{kind}")), "parquet")
+        raise TypeError(
+            f"X={path!r} is a path, and backend='spark' takes a DataFrame: pass "
+            f"spark.read.{kind}({path!r}), or choose backend='openmp' to read it in this process."
+        )
+    raise TypeError(
+        f"X is {reader.kind} ({type(X).__name__}), which this process would read, and backend='spark' "
+        "takes a DataFrame or an RDD: pass spark.read.parquet(...) or spark.createDataFrame(...), or "
+        "choose backend='openmp'."
+    )
 
 
 def _cross_validation_folds(request: Request, features: tuple[str, ...]) -> tuple[Any, Any]:

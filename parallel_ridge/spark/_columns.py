@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from parallel_ridge.spark._readers import BatchReader, BlockReader, Groups
+from parallel_ridge.streams import check_names, choose_features
 
 NUMBERS = ("byte", "short", "integer", "long", "float", "double", "boolean", "decimal")
 
@@ -61,27 +62,12 @@ def feature_columns(schema: Any, features: Any, others: Sequence[str | None]) ->
     ValueError
         If there are none, or several of whole rows; the message names the columns.
     """
-    kinds = {field.name: field.dataType for field in schema.fields}
-    if features is not None:
-        names = (features,) if isinstance(features, str) else tuple(features)
-        check_columns(schema, names)
-        return names
-    free = [name for name in kinds if name not in others]
-    whole = [name for name in free if _holds_rows(kinds[name])]
-    if len(whole) == 1:
-        return (whole[0],)
-    if len(whole) > 1:
-        raise ValueError(
-            f"Several columns hold whole rows: {whole}. Name the one that holds the features: "
-            "backend=SparkBackend(features=...)."
-        )
-    numbers = tuple(name for name in free if kinds[name].typeName() in NUMBERS)
-    if not numbers:
-        raise ValueError(
-            f"No column holds features: {schema.simpleString()}. They are a vector, an array of "
-            "numbers, binary, or columns of numbers; name them by backend=SparkBackend(features=...)."
-        )
-    return numbers
+    fields = {field.name: field.dataType for field in schema.fields}
+    kinds = {
+        name: "rows" if _holds_rows(kind) else "number" if kind.typeName() in NUMBERS else "other"
+        for name, kind in fields.items()
+    }
+    return choose_features(kinds, features, others, "SparkBackend(features=...)")
 
 
 def check_roles(schema: Any, y: Any, **others: Any) -> list[str]:
@@ -111,10 +97,7 @@ def check_roles(schema: Any, y: Any, **others: Any) -> list[str]:
 
 def check_columns(schema: Any, names: Sequence[str]) -> None:
     """Raise unless a DataFrame has these columns."""
-    known = [field.name for field in schema.fields]
-    for name in names:
-        if name not in known:
-            raise ValueError(f"There is no column {name!r}; the columns are {known}.")
+    check_names([field.name for field in schema.fields], names)
 
 
 def _holds_rows(kind: Any) -> bool:

@@ -20,22 +20,16 @@ from parallel_ridge.sources import (
     canonical,
     check_weights,
     encode_labels,
-    take_rows,
 )
-from parallel_ridge.spark._arrow import read_features, read_groups, read_labels, read_weights
-
-
-@dataclass(frozen=True)
-class FoundLabels(Labels):
-    """Labels with the classes of their block, for use before the classes of all rows are known.
-
-    Attributes
-    ----------
-    target : Target
-        Meaning of the codes.
-    """
-
-    target: Target | None = None
+from parallel_ridge.streams import (
+    FoundLabels,
+    cut,
+    part_of,
+    read_features,
+    read_groups,
+    read_labels,
+    read_weights,
+)
 
 
 @dataclass(frozen=True)
@@ -237,31 +231,6 @@ class PartitionSource:
         """Blocks of at most ``n_rows`` rows."""
         for block in self._blocks:
             yield from cut(block, n_rows)
-
-
-def cut(block: Block, n_rows: int) -> Iterator[Block]:
-    """Parts of a block, of at most ``n_rows`` rows each."""
-    m = block.X.shape[0]
-    if m <= n_rows:
-        yield block
-        return
-    for start in range(0, m, n_rows):
-        yield part_of(block, slice(start, min(start + n_rows, m)), block.group)
-
-
-def part_of(block: Block, rows: slice | NDArray[np.intp], group: int) -> Block:
-    """Some rows of a block: a view if they are a slice."""
-    labels = block.labels[rows]
-    if isinstance(block.labels, FoundLabels):
-        labels = FoundLabels(labels.codes, labels.indptr, block.labels.target)
-    if not isinstance(block.rows, slice):
-        positions: slice | NDArray[np.intp] = block.rows[rows]
-    elif isinstance(rows, slice):
-        positions = slice(block.rows.start + rows.start, block.rows.start + rows.stop)
-    else:
-        positions = block.rows.start + rows
-    weights = None if block.weights is None else block.weights[rows]
-    return Block(positions, take_rows(block.X, rows), labels, weights, group)
 
 
 def _row_hashes(X: Any) -> NDArray[np.uint64]:

@@ -158,6 +158,10 @@ class SparkSource:
         """All rows of the survey."""
         return replace(self, table=None)
 
+    def for_splitter(self, X: Any, y: Any, groups: Any) -> tuple[Any, Any, Any, Any]:
+        """Not available: the backend makes the folds."""
+        raise ValueError("Rows in Spark have no positions: choose a number of folds, or a column.")
+
     def with_rows(self, X: NDArray[Any]) -> SparkSource:
         """Not available: the rows are in Spark."""
         raise ValueError("There are fewer rows than features: use an array instead of Spark.")

@@ -13,7 +13,8 @@ PACKAGE = ROOT / "parallel_ridge"
 # From the ground up: a room imports rooms before it only.
 ROOMS = [
     "numerics", "exceptions", "progress", "kernels", "threads", "sources", "statistics", "reductions",
-    "backends", "solvers", "caching", "folding", "fitting", "model_selection", "estimators", "pipelines",
+    "streams", "backends", "solvers", "caching", "folding", "fitting", "model_selection", "estimators",
+    "pipelines",
     "datasets", "plotting", "mpi", "spark", "versions",
 ]  # fmt: skip
 ENGINES = ("mpi", "spark")

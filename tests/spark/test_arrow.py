@@ -9,13 +9,17 @@ from hypothesis import strategies as st
 pa = pytest.importorskip("pyarrow")
 
 from parallel_ridge.sources import Target  # noqa: E402
-from parallel_ridge.spark._arrow import read_features, read_labels, read_weights  # noqa: E402
 from parallel_ridge.spark._readers import (  # noqa: E402
     BatchReader,
     BlockReader,
-    FoundLabels,
     Groups,
     PartitionSource,
+)
+from parallel_ridge.streams import (  # noqa: E402
+    FoundLabels,
+    read_features,
+    read_labels,
+    read_weights,
 )
 
 VECTOR = pa.struct(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 KINDS = (
-    "binary (raw bytes), an array of numbers, a vector (Spark's VectorUDT), or a number in each of "
+    "binary (raw bytes), an array of numbers, a tensor, a vector (VectorUDT), or a number in each of "
     "several columns"
 )
 # Fields of a VectorUDT.
@@ -29,8 +29,8 @@ def read_features(arrays: list[pa.Array], names: tuple[str, ...], start: int = 0
     Parameters
     ----------
     arrays : list of pyarrow.Array
-        One array of whole rows (binary, lists of numbers, VectorUDT), or one array of numbers per
-        feature.
+        One array of whole rows (binary, lists of numbers, tensors, vectors of Spark ML), or one array
+        of numbers per feature.
     names : tuple of str
         Names of the arrays, for messages.
     start : int, default=0
@@ -46,9 +46,10 @@ def read_features(arrays: list[pa.Array], names: tuple[str, ...], start: int = 0
     ValueError
         For nulls, rows of different lengths and other types; the message names column and row.
     """
+    arrays = [_plain(array) for array in arrays]
     for array, name in zip(arrays, names, strict=True):
         _check_nulls(array, name, start)
-    if len(arrays) == 1 and not _is_number(arrays[0].type):
+    if len(arrays) == 1 and not holds_numbers(arrays[0].type):
         X = _whole_rows(arrays[0], names[0], start)
     else:
         X = _columns(arrays, names)
@@ -78,7 +79,7 @@ def _whole_rows(array: pa.Array, name: str, start: int) -> Any:
 def _columns(arrays: list[pa.Array], names: tuple[str, ...]) -> NDArray[Any]:
     """Rows of several columns of numbers."""
     for array, column in zip(arrays, names, strict=True):
-        if not _is_number(array.type):
+        if not holds_numbers(array.type):
             raise ValueError(
                 f"Column {column!r} is {array.type}, and there are {len(arrays)} columns of "
                 f"features: each must hold numbers. Rows are {KINDS}."
@@ -106,6 +107,7 @@ def read_labels(array: pa.Array, name: str, start: int = 0) -> tuple[Labels, Tar
     """
     import pyarrow as pa
 
+    array = _plain(array)
     _check_nulls(array, name, start)
     if _is_list(array.type):
         return encode_labels(_lists(array, name, start))
@@ -113,7 +115,7 @@ def read_labels(array: pa.Array, name: str, start: int = 0) -> tuple[Labels, Tar
         array = array.dictionary_decode()
     if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
         return _encode_strings(array)
-    if not _is_number(array.type):
+    if not holds_numbers(array.type):
         raise ValueError(f"Column {name!r} is {array.type}; labels are numbers or strings.")
     if pa.types.is_decimal(array.type):
         array = _whole(array, name, start)
@@ -137,8 +139,9 @@ def read_weights(array: pa.Array, name: str, start: int = 0) -> NDArray[np.float
     ValueError
         If one is null, negative, NaN or infinite; the message names column and row.
     """
+    array = _plain(array)
     _check_nulls(array, name, start)
-    if not _is_number(array.type):
+    if not holds_numbers(array.type):
         raise ValueError(f"Column {name!r} is {array.type}; weights are numbers.")
     weights = _numbers(array).astype(np.float64)
     bad = np.flatnonzero(~(weights >= 0.0) | np.isinf(weights))
@@ -158,10 +161,24 @@ def read_groups(array: pa.Array, name: str, start: int = 0) -> NDArray[Any]:
     ValueError
         If one is null; the message names column and row.
     """
+    array = _plain(array)
     _check_nulls(array, name, start)
-    if _is_number(array.type):
+    if holds_numbers(array.type):
         return _numbers(array)
     return np.array(array.to_pylist(), dtype=object)
+
+
+def _plain(array: pa.Array) -> pa.Array:
+    """An array in the layout that the readers know; tensors become lists, and views are resolved."""
+    import pyarrow as pa
+
+    if isinstance(array, pa.ExtensionArray):
+        array = array.storage
+    for is_view, kind in (("is_string_view", pa.large_string), ("is_binary_view", pa.large_binary)):
+        # Older versions of pyarrow know no views.
+        if getattr(pa.types, is_view, lambda _: False)(array.type):
+            return array.cast(kind())
+    return array
 
 
 def _check_nulls(array: pa.Array, name: str, start: int) -> None:
@@ -180,7 +197,23 @@ def _is_list(kind: pa.DataType) -> bool:
     return is_list or pa.types.is_fixed_size_list(kind)
 
 
-def _is_number(kind: pa.DataType) -> bool:
+def holds_rows(kind: pa.DataType) -> bool:
+    """Whether values of a type are whole rows of features."""
+    import pyarrow as pa
+
+    if isinstance(kind, pa.ExtensionType):
+        kind = kind.storage_type
+    if _is_list(kind):
+        return holds_numbers(kind.value_type)
+    if pa.types.is_struct(kind):
+        return {field.name for field in kind} == VECTOR_FIELDS
+    binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+    view = getattr(pa.types, "is_binary_view", lambda _: False)
+    return bool(binary or pa.types.is_fixed_size_binary(kind) or view(kind))
+
+
+def holds_numbers(kind: pa.DataType) -> bool:
+    """Whether values of a type are numbers or booleans."""
     import pyarrow as pa
 
     numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind)
@@ -257,7 +290,7 @@ def _lists(array: pa.Array, name: str, start: int) -> NDArray[Any]:
     import pyarrow as pa
 
     kind = array.type
-    if not _is_number(kind.value_type):
+    if not holds_numbers(kind.value_type):
         raise ValueError(f"Column {name!r} is {kind}; its arrays must hold numbers.")
     if pa.types.is_fixed_size_list(kind):
         width = kind.list_size
@@ -276,7 +309,7 @@ def _lists(array: pa.Array, name: str, start: int) -> NDArray[Any]:
 
 
 def _vectors(array: pa.StructArray, name: str, start: int) -> Any:
-    """Rows of Spark's VectorUDT, each dense (type 1) or sparse (type 0)."""
+    """Vectors of Spark ML, each dense (type 1) or sparse (type 0)."""
     types, sizes, indices, values = (
         array.field(part) for part in ("type", "size", "indices", "values")
     )

@@ -1,0 +1,47 @@
+"""Rows from anywhere: streams that are read piece by piece, and the source that they make.
+
+A *stream* yields pieces of rows with their labels, in order, and again for every pass: tables of Arrow,
+datasets of files, arrays on disk, and batches of an iterable. `open_stream` finds the reader of what a
+user passes; `survey` takes the first look, and makes a stream a source of blocks.
+"""
+
+from parallel_ridge.streams._ahead import read_ahead
+from parallel_ridge.streams._answers import answer, count_right
+from parallel_ridge.streams._arrow import read_features, read_groups, read_labels, read_weights
+from parallel_ridge.streams._base import MappedStream, Piece, Stream
+from parallel_ridge.streams._builder import StatisticsBuilder, spread_rows
+from parallel_ridge.streams._columns import check_names, choose_features
+from parallel_ridge.streams._datasets import is_path
+from parallel_ridge.streams._open import find_reader, open_stream
+from parallel_ridge.streams._pieces import FoundLabels, cut, found_target, merged, part_of
+from parallel_ridge.streams._source import StreamSource
+from parallel_ridge.streams._survey import survey
+from parallel_ridge.streams._table_stream import Roles
+
+__all__ = [
+    "FoundLabels",
+    "MappedStream",
+    "Piece",
+    "Roles",
+    "StatisticsBuilder",
+    "Stream",
+    "StreamSource",
+    "answer",
+    "check_names",
+    "choose_features",
+    "count_right",
+    "cut",
+    "find_reader",
+    "found_target",
+    "is_path",
+    "merged",
+    "open_stream",
+    "part_of",
+    "read_ahead",
+    "read_features",
+    "read_groups",
+    "read_labels",
+    "read_weights",
+    "spread_rows",
+    "survey",
+]

@@ -1,0 +1,459 @@
+"""A stream as a source: its labels are in memory, its features are read in every pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from parallel_ridge.reductions import StatisticsReduction
+from parallel_ridge.sources import (
+    ArraySource,
+    Block,
+    Labels,
+    Target,
+    among,
+    as_csr,
+    canonical,
+    take_rows,
+    weight_range,
+)
+from parallel_ridge.statistics import SufficientStatistics
+from parallel_ridge.streams._base import Piece, Stream
+from parallel_ridge.streams._tables import BATCH_BYTES
+
+# Rows that are sorted by group at a time take at most this many bytes, or are one block.
+SORTED_BYTES = 4 * BATCH_BYTES
+
+
+def check_features(piece: Piece) -> Any:
+    """Rows of a piece as the kernels read them.
+
+    Raises
+    ------
+    ValueError
+        If they are not a matrix of numbers; the message names their place.
+    """
+    X = piece.X
+    if sp.issparse(X):
+        return canonical(as_csr(X))
+    X = np.asarray(X)
+    if X.ndim != 2:
+        raise ValueError(
+            f"X has shape {X.shape} in {piece.place}: flatten each sample into a row, so that it is "
+            "(n, d)."
+        )
+    if X.dtype.kind not in "biuf":
+        raise ValueError(f"X holds {X.dtype} in {piece.place}: it must hold numbers.")
+    return X.astype(np.float32) if X.dtype == np.float16 else X
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a first look at a stream has found.
+
+    Attributes
+    ----------
+    labels : Labels
+        Of all rows, in order; codes among the classes of ``target``.
+    target : Target
+    weights, groups, folds : ndarray of shape (n,), or None
+    n_features : int
+    dtype : dtype
+    sparse : bool
+        Whether any piece is sparse.
+    sample : ndarray or CSR matrix
+        Some rows.
+    """
+
+    labels: Labels
+    target: Target
+    weights: NDArray[np.float64] | None
+    groups: NDArray[Any] | None
+    folds: NDArray[Any] | None
+    n_features: int
+    dtype: np.dtype[Any]
+    sparse: bool
+    sample: Any
+
+
+@dataclass(frozen=True)
+class Built:
+    """Statistics that the first look has formed, until somebody takes them."""
+
+    statistics: list[SufficientStatistics] = field(default_factory=list)
+    double: bool = False
+
+
+@dataclass
+class StreamSource:
+    """Rows of a stream, of which only labels and weights are in memory.
+
+    Attributes
+    ----------
+    stream : Stream
+    facts : Facts
+    class_table : ndarray, or None
+        Weights of the classes: see `Labels.weights`.
+    times : ndarray of shape (n,) of int, or None
+        How often each row counts.
+    number : ndarray of shape (n,) of int, or None
+        Group of each row; rows of -1 are left out.
+    scale : ndarray of shape (n,), or None
+        Further factors of the weights.
+    built : Built
+    """
+
+    stream: Stream
+    facts: Facts
+    class_table: NDArray[np.float64] | None = None
+    times: NDArray[np.intp] | None = None
+    number: NDArray[np.intp] | None = None
+    scale: NDArray[np.float64] | None = None
+    built: Built = field(default_factory=Built)
+
+    fold_sizes: ClassVar[Sequence[int]] = ()
+
+    @property
+    def collectable(self) -> bool:
+        """Whether the rows can be collected: not if this look at them was the only one."""
+        return not self.stream.once
+
+    @property
+    def columns(self) -> tuple[str, ...] | None:
+        """Names of the feature columns of a table."""
+        return self.stream.columns
+
+    @property
+    def n_features(self) -> int:
+        """Columns of the rows."""
+        return self.facts.n_features
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Dtype that holds the values of all pieces."""
+        return self.facts.dtype
+
+    @property
+    def sparse(self) -> bool:
+        """Whether blocks are CSR matrices."""
+        return self.facts.sparse
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows in use."""
+        return len(self.facts.labels) if self._often is None else int(self._often.sum())
+
+    @property
+    def weighted(self) -> bool:
+        """Whether rows have weights."""
+        given = (self.facts.weights, self.class_table, self.scale)
+        return any(some is not None for some in given)
+
+    @property
+    def local_rows(self) -> slice:
+        """All rows."""
+        return slice(0, self.n_rows)
+
+    # ------------------------------------------------------------------------------------- passes
+
+    def blocks(self, n_rows: int) -> Iterator[Block]:
+        """Blocks of ``n_rows`` rows wherever pieces end, so that no sum depends on the pieces.
+
+        Rows in groups come in blocks of one group each, shorter, and group follows group again and
+        again.
+        """
+        row_bytes = max(1, self.n_features * self.dtype.itemsize)
+        limit = max(1, SORTED_BYTES // row_bytes)
+        if n_rows > 2**31:  # whatever comes is welcome
+            n_rows = limit
+        size = n_rows
+        if self.number is not None:
+            n_groups = int(self.number.max(initial=0)) + 1
+            size = max(n_rows, min(n_groups * n_rows, limit))
+        pieces = self.stream.pieces()
+        with closing(pieces):  # type: ignore[type-var]
+            for window in self._windows(pieces, size):
+                if self._often is None:
+                    yield window
+                else:
+                    yield from self._chosen(window, n_rows)
+
+    def _windows(self, pieces: Iterator[Piece], size: int) -> Iterator[Block]:
+        """Consecutive rows, ``size`` at a time, without a copy where they lie in one piece."""
+        held: list[Block] = []
+        n_held = stop = 0
+        for piece in pieces:
+            block, done = self._block(piece), 0
+            stop = piece.stop
+            m = piece.stop - piece.start
+            while m - done >= size - n_held:
+                rows = slice(done, done + size - n_held)
+                yield joined([*held, _slice(block, rows)])
+                done, held, n_held = rows.stop, [], 0
+            if done < m:
+                held.append(_slice(block, slice(done, m)))
+                n_held += m - done
+        if held:
+            yield joined(held)
+        if stop != len(self.facts.labels):
+            raise ValueError(
+                f"X has {stop} rows in this pass, and had {len(self.facts.labels)} in the first one: it "
+                "must not change during a fit."
+            )
+
+    def _block(self, piece: Piece) -> Block:
+        """A piece with the dtype, the codes and the weights of the source."""
+        X = check_features(piece)
+        if X.shape[1] != self.n_features:
+            raise ValueError(
+                f"X has {X.shape[1]} features in {piece.place}, and {self.n_features} before."
+            )
+        if self.sparse and isinstance(X, np.ndarray):
+            X = as_csr(sp.csr_matrix(X))
+        if X.dtype != self.dtype:
+            X = X.astype(self.dtype)
+        rows = slice(piece.start, piece.stop)
+        labels = self._coded(piece)
+        if self.number is not None or self.times is not None or self.scale is not None:
+            self._check_order(rows, labels)
+        weights = piece.weights
+        if self.class_table is not None:
+            own = labels.weights(self.class_table)
+            weights = own if weights is None else own * weights
+        if self.scale is not None:
+            weights = self.scale[rows] if weights is None else self.scale[rows] * weights
+        return Block(rows, X, labels, weights)
+
+    def _coded(self, piece: Piece) -> Labels:
+        """The labels of a piece, as codes among all classes."""
+        assert piece.labels is not None and piece.target is not None
+        target = self.facts.target
+        if target.multilabel or np.array_equal(piece.target.classes, target.classes):
+            return piece.labels
+        positions, known = among(piece.target.classes, target.classes)
+        if not known.all():
+            raise ValueError(
+                f"Labels {piece.target.classes[~known].tolist()} in {piece.place} were not there in the "
+                "first pass: X must not change during a fit."
+            )
+        return Labels(positions.astype(np.int32)[piece.labels.codes])
+
+    def _check_order(self, rows: slice, labels: Labels) -> None:
+        """Raise if rows come in another order than in the first pass: each would be another's row."""
+        seen = self.facts.labels[rows]
+        if len(seen) != len(labels) or not np.array_equal(seen.codes, labels.codes):
+            raise ValueError(
+                f"Rows {rows.start} to {rows.stop - 1} have other labels than in the first pass. Folds "
+                "go by the position of the rows, so each pass must give them in the same order: set "
+                "shuffle=False (or order the query)."
+            )
+
+    def _chosen(self, window: Block, n_rows: int) -> Iterator[Block]:
+        """Blocks of the rows of a window that are in use, group by group."""
+        assert isinstance(window.rows, slice) and self._often is not None
+        rows = np.repeat(np.arange(window.X.shape[0]), self._often[window.rows])
+        if not len(rows):
+            return
+        start = window.rows.start
+        number = np.zeros(len(rows), np.intp) if self.number is None else self.number[start + rows]
+        order = np.argsort(number, kind="stable")
+        rows, number = rows[order], number[order]
+        groups, firsts = np.unique(number, return_index=True)
+        for group, some in zip(groups.tolist(), np.split(rows, firsts[1:]), strict=True):
+            for first in range(0, len(some), n_rows):
+                part = _take(window, some[first : first + n_rows])
+                yield replace(part, group=group)
+
+    # -------------------------------------------------------------------------------------- facts
+
+    @property
+    def _often(self) -> NDArray[np.intp] | None:
+        """How often each row is in use; None if each is once."""
+        if self.number is None:
+            return self.times
+        used = (self.number >= 0).astype(np.intp)
+        return used if self.times is None else used * self.times
+
+    def _rows(self) -> NDArray[np.intp] | None:
+        """Positions of the rows in use; None if all are."""
+        often = self._often
+        return None if often is None else np.repeat(np.arange(len(often)), often)
+
+    def row_labels(self) -> Labels:
+        """Labels of the rows in use."""
+        rows = self._rows()
+        return self.facts.labels if rows is None else self.facts.labels[rows]
+
+    def row_weights(self) -> NDArray[np.float64] | None:
+        """Weights of the rows in use."""
+        weights = self.facts.weights
+        if self.class_table is not None:
+            own = self.facts.labels.weights(self.class_table)
+            weights = own if weights is None else own * weights
+        if self.scale is not None:
+            weights = self.scale if weights is None else self.scale * weights
+        rows = self._rows()
+        return weights if rows is None or weights is None else weights[rows]
+
+    def sample(self, n_rows: int) -> Any:
+        """At most ``n_rows`` of the rows of the first look."""
+        rows = self.facts.sample
+        return rows[:: max(1, -(-rows.shape[0] // n_rows))]
+
+    def every(self, step: int, start: int = 0) -> Any:
+        """About as many rows of the first look as there are every ``step`` rows."""
+        return self.sample(max(1, self.n_rows // step)) if self.n_rows else self.facts.sample[:0]
+
+    def weight_sum(self) -> float:
+        """Sum of the rows' weights."""
+        weights = self.row_weights()
+        return float(self.n_rows) if weights is None else float(weights.sum())
+
+    def positive_rows(self) -> int:
+        """Number of rows with a positive weight."""
+        weights = self.row_weights()
+        return self.n_rows if weights is None else int(np.count_nonzero(weights))
+
+    def weight_range(self) -> tuple[float, float]:
+        """Smallest and largest positive weight; both 1 if there are none."""
+        return weight_range(self.row_weights())
+
+    def class_counts(self, n_classes: int) -> NDArray[np.int64]:
+        """Number of rows in each class."""
+        return np.bincount(self.row_labels().codes, minlength=n_classes)
+
+    def stored(self) -> int:
+        """Number of values in the rows; for sparse rows, about as many as the first ones suggest."""
+        values = self.n_rows * self.n_features
+        sample = self.facts.sample
+        if not sp.issparse(sample) or not sample.shape[0]:
+            return values
+        return int(values * sample.nnz / max(1, sample.shape[0] * sample.shape[1]))
+
+    # -------------------------------------------------------------------------------- other sources
+
+    def reweighted(self, table: NDArray[np.float64] | None) -> StreamSource:
+        """The rows, each weight multiplied by its class weight."""
+        if table is None:
+            return self
+        if self.class_table is not None:
+            table = table * self.class_table
+        return replace(self, class_table=table, built=Built())
+
+    def take(self, rows: NDArray[np.intp]) -> StreamSource:
+        """Rows selected by position; a row may be selected more than once."""
+        times = np.bincount(rows, minlength=len(self.facts.labels))
+        return replace(self, times=times, built=Built())
+
+    def grouped(self, group: Any, table: Sequence[int]) -> StreamSource:
+        """The rows in groups."""
+        return replace(self, number=np.asarray(table, np.intp)[group], built=Built())
+
+    def with_others_weightless(self) -> StreamSource:
+        """All rows that `take` chose from, once each; rows not taken have weight zero."""
+        often = self._often
+        if often is None:
+            return self
+        scale = often.astype(np.float64)
+        if self.scale is not None:
+            scale *= self.scale
+        return replace(self, times=None, number=None, scale=scale, built=Built())
+
+    def for_splitter(self, X: Any, y: Any, groups: Any) -> tuple[Any, Any, Any, Any]:
+        """Labels, groups and folds that the first look has found; X stays where it is."""
+        facts = self.facts
+        y = facts.target.decode(facts.labels)
+        return _Elsewhere((self.n_rows, self.n_features)), y, facts.groups, facts.folds
+
+    def with_rows(self, X: NDArray[Any]) -> ArraySource:
+        """The same labels and weights with features in memory."""
+        return ArraySource(X, self.row_labels(), self.row_weights())
+
+    def with_classes(self, positions: NDArray[np.int32], target: Target) -> StreamSource:
+        """The same rows with more classes; ``positions`` are those of the classes so far."""
+        labels = Labels(positions[self.facts.labels.codes])
+        return replace(self, facts=replace(self.facts, labels=labels, target=target))
+
+    def without_rows(self, target: Target) -> ArraySource:
+        """No rows, for one of several processes; their labels are of the kind of the others'."""
+        indptr = np.zeros(1, np.int64) if target.multilabel else None
+        X = self.facts.sample[:0]
+        return ArraySource(X.astype(self.dtype), Labels(np.empty(0, np.int32), indptr))
+
+    def known(self, reduction: Any) -> SufficientStatistics | None:
+        """Statistics that the first look has formed, if `reduction` would form the same; else None.
+
+        They are handed over: the solve may use up their memory.
+        """
+        found = self.built.statistics
+        if not found or not isinstance(reduction, StatisticsReduction):
+            return None
+        if self.dtype == np.float32 and not found[0].exact:
+            double = reduction.work_dtype == np.float64
+            if double and not self.built.double:
+                return None
+        return found.pop().select_classes(self.facts.target.classes)
+
+
+class _Elsewhere:
+    """Stands in for rows that are not in memory: splitters see only their number."""
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self.shape = shape
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Any) -> Any:
+        raise ValueError(
+            "The splitter looks at X, and the rows are not in memory: pass the splits themselves, as "
+            "(train, test) positions, or the column that decides as groups."
+        )
+
+
+def joined(blocks: Sequence[Block]) -> Block:
+    """Consecutive blocks as one: the only one as it is."""
+    if len(blocks) == 1:
+        return blocks[0]
+    parts = [block.X for block in blocks]
+    X = np.concatenate(parts) if isinstance(parts[0], np.ndarray) else sp.vstack(parts, "csr")
+    weights = None
+    if any(block.weights is not None for block in blocks):
+        weights = np.concatenate(
+            [np.ones(len(b.labels)) if b.weights is None else b.weights for b in blocks]
+        )
+    first, last = blocks[0].rows, blocks[-1].rows
+    assert isinstance(first, slice) and isinstance(last, slice)
+    labels = Labels.join([block.labels for block in blocks])
+    return Block(slice(first.start, last.stop), X, labels, weights)
+
+
+def _slice(block: Block, rows: slice) -> Block:
+    """Some consecutive rows of a block: a view."""
+    assert isinstance(block.rows, slice)
+    if rows == slice(0, block.X.shape[0]):
+        return block
+    weights = None if block.weights is None else block.weights[rows]
+    start = block.rows.start
+    return Block(
+        slice(start + rows.start, start + rows.stop),
+        take_rows(block.X, rows),
+        block.labels[rows],
+        weights,
+    )
+
+
+def _take(block: Block, rows: NDArray[np.intp]) -> Block:
+    """Some rows of a block: a view if they are consecutive."""
+    assert isinstance(block.rows, slice)
+    first, last = int(rows[0]), int(rows[-1])
+    if last - first == len(rows) - 1 and (np.diff(rows) == 1).all():
+        return _slice(block, slice(first, last + 1))
+    weights = None if block.weights is None else block.weights[rows]
+    return Block(block.rows.start + rows, block.X[rows], block.labels[rows], weights)
