@@ -149,6 +149,7 @@ class BatchSearch(BatchClassifier):
         self, backend: Backend, reduction: StatisticsReduction, source: Source, groups: Any
     ) -> Sequence[SufficientStatistics]:
         dealer: Dealer = vars(self).get("_dealer", Dealer(self._n_folds()))
+        groups = source.for_splitter(None, None, groups)[2] if source.collectable else groups
         folds, self._dealer = dealer.deal(backend, source, groups)
         dealt = source.grouped(folds, range(dealer.n_folds))
         batch: Sequence[SufficientStatistics]

@@ -76,6 +76,11 @@ class Dealer:
                 f"by {self.by}: pass the same kind of rows, and groups, in all batches or in none."
             )
         after = replace(self, by=by, n_rows=self.n_rows + source.n_rows)
+        if not source.collectable and not source.fold_sizes:
+            raise ValueError(
+                "The rows of this batch can be read once, and a second pass deals them to folds: pass "
+                "arrays, or rows that can be read again."
+            )
         if not source.collectable:  # the backend made the folds
             return None, after
         rows = source.local_rows

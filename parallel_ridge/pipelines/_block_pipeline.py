@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from numbers import Integral
 from typing import Any, Self
@@ -18,7 +19,9 @@ from parallel_ridge.backends import get_backend, public_call
 from parallel_ridge.estimators import ParallelRidgeClassifier, ParallelRidgeClassifierCV
 from parallel_ridge.pipelines._fitting import FitSamples
 from parallel_ridge.pipelines._making import Maker, Steps
+from parallel_ridge.pipelines._streaming import FeatureStream, FitStream
 from parallel_ridge.sources import FeatureRows, Features, n_samples, samples_at
+from parallel_ridge.streams import Roles, Stream, open_stream
 
 FIT_ROWS = 10_000
 # Samples whose features show how many there are, of what dtype, and how dense.
@@ -164,22 +167,32 @@ class BlockPipeline(Pipeline):
             backend = get_backend(last.backend, last.n_jobs, X)
             backend.gather(self._check_options)
             routed = self._check_method_params("fit", params)
-            samples = FitSamples(backend, X, y, self.fit_rows)
+            arguments = routed[last_name].get("fit", {})
+            stream = self._opened(X, y, arguments)
+            samples = (
+                FitSamples(backend, X, y, self.fit_rows)
+                if stream is None
+                else FitStream(backend, stream, self.fit_rows)
+            )
             fitted: list[tuple[str, Any]] = []
             for name, transformer in self._transformers():
                 start = time.perf_counter()
-                arguments = {**routed[name].get("fit", {}), **routed[name].get("fit_transform", {})}
-                fitted.append((name, samples.fit(name, transformer, fitted, arguments)))
+                own = {**routed[name].get("fit", {}), **routed[name].get("fit_transform", {})}
+                fitted.append((name, samples.fit(name, transformer, fitted, own)))
                 if self.verbose:
                     print(
                         f"[{type(self).__name__}] fitted step {name!r} to {samples.n_samples} rows, at "
                         f"most {self.fit_rows} at a time, in {time.perf_counter() - start:.3f} s"
                     )
             features = self._probed(fitted, samples.some(PROBED_ROWS)[0])
-            rows = FeatureRows(X, features)
-            with ExitStack() as stack:
-                backend.gather(lambda: stack.enter_context(rows.keeping(self.cache)))
-                last.fit(rows, y, **routed[last_name].get("fit", {}))
+            if stream is not None:
+                last.fit(FeatureStream(stream, features))
+            else:
+                rows = FeatureRows(X, features)
+                with ExitStack() as stack:
+                    backend.gather(lambda: stack.enter_context(rows.keeping(self.cache)))
+                    last.fit(rows, y, **arguments)
+        self._columns = None if stream is None else stream.columns
         done = dict(fitted)
         self.steps = [(name, done.get(name, step)) for name, step in self.steps]
         self._features = features
@@ -262,7 +275,38 @@ class BlockPipeline(Pipeline):
     def _answer(self, method: str, X: Any, *more: Any) -> Any:
         """The answer of the classifier to the features of samples."""
         check_is_fitted(self)
-        return getattr(self.steps[-1][1], method)(FeatureRows(X, self._features), *more)
+        last = self.steps[-1][1]
+        roles = Roles(*more) if more else None
+        stream = open_stream(X, roles, self._columns)
+        if stream is None:
+            return getattr(last, method)(FeatureRows(X, self._features), *more)
+        more = (None,) * bool(more)  # the stream has labels and weights
+        return getattr(last, method)(FeatureStream(stream, self._features), *more)
+
+    def _opened(self, X: Any, y: Any, arguments: Mapping[str, Any]) -> Stream | None:
+        """Samples that are read piece by piece, as a stream; None for arrays.
+
+        Raises
+        ------
+        ValueError
+            If the samples are in a cluster, or if what a stream has not was asked for.
+        """
+        last = self.steps[-1][1]
+        backend = get_backend(last.backend, last.n_jobs, X)
+        folds = getattr(last, "cv", None)
+        roles = Roles(
+            y,
+            arguments.get("sample_weight"),
+            arguments.get("groups"),
+            folds if isinstance(folds, str) else None,
+        )
+        stream = open_stream(X, roles, backend.features)
+        if stream is not None and self.cache is not None:
+            raise ValueError(
+                f"cache={self.cache!r} keeps features of arrays, and X is a {stream.description}: set "
+                "cache=None."
+            )
+        return stream
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_features")

@@ -43,10 +43,8 @@ class FitSamples:
     @cached_property
     def _ranks(self) -> tuple[list[int], int]:
         """Numbers of samples of all processes, and this process's place among them."""
-        own = uuid4().hex
-        found = self.backend.gather(lambda: (own, self._count()))
-        names, counts = zip(*found, strict=True)
-        return list(counts), names.index(own)
+        counts = self.backend.gather(self._count)
+        return counts, place_among(self.backend)[0]
 
     def _count(self) -> int:
         n = n_samples(self.samples)
@@ -101,9 +99,9 @@ class FitSamples:
         full = [part for part in parts if n_samples(part[0])] or parts[:1]
         samples, labels, extra = zip(*full, strict=True)
         return (
-            _joined(samples),
-            None if self.y is None else _joined(labels),
-            {name: _joined([some[name] for some in extra]) for name in extra[0]},
+            joined(samples),
+            None if self.y is None else joined(labels),
+            {name: joined([some[name] for some in extra]) for name in extra[0]},
         )
 
     def _fit_in_batches(
@@ -143,6 +141,13 @@ class FitSamples:
         return samples_at(self.samples, rows), y, extra
 
 
+def place_among(backend: Backend) -> tuple[int, int]:
+    """Place of this process among all, and their number."""
+    own = uuid4().hex
+    names = backend.gather(lambda: own)
+    return names.index(own), len(names)
+
+
 def _per_sample(value: Any, n: int) -> bool:
     shape = getattr(value, "shape", None)
     if isinstance(shape, tuple):
@@ -150,7 +155,7 @@ def _per_sample(value: Any, n: int) -> bool:
     return isinstance(value, list | tuple) and len(value) == n
 
 
-def _joined(parts: Any) -> Any:
+def joined(parts: Any) -> Any:
     """Samples of several processes, in order; a value that has no samples is that of the first."""
     first = parts[0]
     if len(parts) == 1:
@@ -166,3 +171,8 @@ def _joined(parts: Any) -> Any:
     if isinstance(first, np.ndarray):
         return np.concatenate(parts)
     return first
+
+
+def thinned(parts: list[Any]) -> Any:
+    """Every second sample of consecutive parts."""
+    return joined(parts)[::2]
