@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from numbers import Integral
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from parallel_ridge.backends import get_backend, public_call
+from parallel_ridge.backends import Backend, get_backend, public_call, reader_of
 from parallel_ridge.estimators import ParallelRidgeClassifier, ParallelRidgeClassifierCV
 from parallel_ridge.pipelines._fitting import FitSamples
 from parallel_ridge.pipelines._making import Maker, Steps
@@ -23,6 +23,7 @@ from parallel_ridge.pipelines._streaming import FeatureStream, FitStream
 from parallel_ridge.sources import FeatureRows, Features, n_samples, samples_at
 from parallel_ridge.streams import Roles, Stream, open_stream
 
+T = TypeVar("T")
 FIT_ROWS = 10_000
 # Samples whose features show how many there are, of what dtype, and how dense.
 PROBED_ROWS = 64
@@ -140,10 +141,11 @@ class BlockPipeline(Pipeline):
 
         Parameters
         ----------
-        X : array-like of n samples
-            An array of any dimension, a memory map, a CSR matrix, a data frame of pandas or a list.
-        y : array-like of shape (n,), or indicator matrix of shape (n, k)
-            Labels.
+        X : array-like of n samples, or what is read piece by piece
+            An array of any dimension, a memory map, a CSR matrix, a data frame of pandas or a list; or a
+            table, a path of Parquet files, an array on disk (HDF5, Zarr), or batches ``(samples, y)``.
+        y : array-like of shape (n,), or indicator matrix of shape (n, k), or name of a column
+            Labels; None if batches hold them.
         **params : dict
             Arguments of the steps' ``fit``, such as ``ridge__sample_weight`` for a step named "ridge";
             or what steps have requested, with metadata routing.
@@ -165,10 +167,11 @@ class BlockPipeline(Pipeline):
         with public_call(f"{type(self).__name__}.fit"):
             last_name, last = self._checked_steps()[-1]
             backend = get_backend(last.backend, last.n_jobs, X)
+            _check_here(X)
             backend.gather(self._check_options)
             routed = self._check_method_params("fit", params)
             arguments = routed[last_name].get("fit", {})
-            stream = self._opened(X, y, arguments)
+            stream = _on_all(backend, lambda: self._opened(backend, X, y, arguments))
             samples = (
                 FitSamples(backend, X, y, self.fit_rows)
                 if stream is None
@@ -266,34 +269,44 @@ class BlockPipeline(Pipeline):
         -------
         float
         """
+        check_is_fitted(self)
+        _check_here(X)
+        last = self.steps[-1][1]
         with public_call(f"{type(self).__name__}.score"):
-            score: float = self._answer("score", X, y, sample_weight)
+            backend = get_backend(last.backend, last.n_jobs, X)
+            roles = Roles(y, sample_weight)
+            made = _on_all(backend, lambda: self._made(X, roles))
+            if isinstance(made, FeatureStream):  # which has labels and weights
+                y = sample_weight = None
+            score: float = last.score(made, y, sample_weight)
         return score
 
     # --------------------------------------------------------------------------------- internals
 
-    def _answer(self, method: str, X: Any, *more: Any) -> Any:
+    def _answer(self, method: str, X: Any) -> Any:
         """The answer of the classifier to the features of samples."""
         check_is_fitted(self)
-        last = self.steps[-1][1]
-        roles = Roles(*more) if more else None
+        _check_here(X)
+        return getattr(self.steps[-1][1], method)(self._made(X, None))
+
+    def _made(self, X: Any, roles: Roles | None) -> FeatureRows | FeatureStream:
+        """Features of samples, to be made when they are read."""
         stream = open_stream(X, roles, self._columns)
         if stream is None:
-            return getattr(last, method)(FeatureRows(X, self._features), *more)
-        more = (None,) * bool(more)  # the stream has labels and weights
-        return getattr(last, method)(FeatureStream(stream, self._features), *more)
+            return FeatureRows(X, self._features)
+        return FeatureStream(stream, self._features)
 
-    def _opened(self, X: Any, y: Any, arguments: Mapping[str, Any]) -> Stream | None:
+    def _opened(
+        self, backend: Backend, X: Any, y: Any, arguments: Mapping[str, Any]
+    ) -> Stream | None:
         """Samples that are read piece by piece, as a stream; None for arrays.
 
         Raises
         ------
         ValueError
-            If the samples are in a cluster, or if what a stream has not was asked for.
+            If features of a stream are to be kept.
         """
-        last = self.steps[-1][1]
-        backend = get_backend(last.backend, last.n_jobs, X)
-        folds = getattr(last, "cv", None)
+        folds = getattr(self.steps[-1][1], "cv", None)
         roles = Roles(
             y,
             arguments.get("sample_weight"),
@@ -359,6 +372,23 @@ class BlockPipeline(Pipeline):
             sparse,
             sample.nnz / max(1, count * n_features) if sparse else 1.0,
             self.block_rows or 2**62,
+        )
+
+
+def _on_all(backend: Backend, function: Callable[[], T]) -> T:
+    """What a function gives in this process, once it has given something in all."""
+    found: list[T] = []
+    backend.gather(lambda: found.append(function()))
+    return found[0]
+
+
+def _check_here(X: Any) -> None:
+    """Raise for samples of a cluster."""
+    if reader_of(X) is not None:
+        raise TypeError(
+            f"X is a {type(X).__name__} of {type(X).__module__.partition('.')[0]}, and BlockPipeline "
+            "makes features in this process: read the files themselves (pass their path), or make the "
+            "features in a column and pass that to the classifier."
         )
 
 

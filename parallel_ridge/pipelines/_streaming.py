@@ -90,7 +90,9 @@ class FitStream:
 
     def __init__(self, backend: Backend, stream: Stream, fit_rows: int) -> None:
         self.backend = backend
-        self.own = backend.own_part(stream)
+        parts: list[Stream] = []
+        backend.gather(lambda: parts.append(backend.own_part(stream)))
+        self.own = parts[0]
         self.fit_rows = fit_rows
 
     @property

@@ -82,6 +82,40 @@ def pipelines_of_series(comm, folder):
 
 
 @check
+def pipelines_of_files(comm, folder):
+    from sklearn.preprocessing import PolynomialFeatures, StandardScaler
+
+    from parallel_ridge import ParallelRidgeClassifier, ParallelRidgeClassifierCV
+
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        return
+    X, y = make_data()
+    if comm.rank == 0:
+        table = pa.table({f"x{i}": X[:, i] for i in range(7)} | {"label": y})
+        pq.write_table(table, folder / "rows.parquet", row_group_size=30)
+    comm.barrier()
+    path = str(folder / "rows.parquet")
+    for last in (ParallelRidgeClassifier(0.5), ParallelRidgeClassifierCV([0.1, 3.0, 1e3], cv=3)):
+        last.set_params(backend="mpi")
+        for fit_rows in (1000, 60):
+            shared = made(StandardScaler(), PolynomialFeatures(2), last, fit_rows=fit_rows)
+            shared.fit(path, "label")
+            assert_same_bits(comm, shared[-1].coef_, shared[0].scale_)
+            assert abs(shared[0].scale_ - X.std(axis=0)).max() < 1e-12
+            features = shared[:-1].transform(X)
+            alone = type(last)(**{**last.get_params(), "backend": "openmp"}).fit(features, y)
+            assert_close(shared[-1].coef_, alone.coef_, 1e-9)
+            assert abs(shared.score(path, "label") - alone.score(features, y)) < 1e-14
+    nowhere = str(folder / "nowhere.parquet") if comm.rank == comm.size - 1 else path
+    model = made(StandardScaler(), ParallelRidgeClassifier(backend="mpi"))
+    raises(comm, (OSError, ValueError), ["nowhere"], lambda: model.fit(nowhere, "label"))
+    raises(comm, (OSError, ValueError), ["nowhere"], lambda: shared.score(nowhere, "label"))
+
+
+@check
 def pipelines_that_fail_on_one_rank(comm, folder):
     from _data.pipelines import Faulty
 
