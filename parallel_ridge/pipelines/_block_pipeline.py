@@ -44,7 +44,9 @@ class BlockPipeline(Pipeline):
     Has the interface of :class:`sklearn.pipeline.Pipeline`, and gives its answers; but while that one
     transforms all rows before the last step sees one, here each block of rows goes through the
     transformers when the fit is ready for it, and is forgotten. The features of all rows never exist
-    at once. Samples may have any shape: images, time series, texts.
+    at once. Samples may have any shape: images, time series, texts. ``named_steps``, ``classes_``,
+    ``n_features_in_`` and ``feature_names_in_`` are there as in a Pipeline; steps that are fitted are
+    clones of those that were given, but for the last.
 
     Parameters
     ----------
@@ -67,16 +69,6 @@ class BlockPipeline(Pipeline):
         than to keep all features does; float16 halves that. None makes them again for each pass.
     verbose : bool, default=False
         If True, print the time that each transformer takes to fit.
-
-    Attributes
-    ----------
-    named_steps : Bunch
-        The steps by name; fitted after :meth:`fit`.
-    classes_ : ndarray of shape (k,)
-    n_features_in_ : int
-        That of the first step, if it has one.
-    feature_names_in_ : ndarray of str
-        That of the first step, if it has them.
 
     See Also
     --------
