@@ -220,6 +220,11 @@ class Backend(Protocol):
             source = self.look_at(stream, request)
             request.check_like(source)
             return source, source.facts.target
+        if isinstance(request.y, str):
+            raise ValueError(
+                f"y={request.y!r} would be the name of a column, and X is a {type(request.X).__name__}: "
+                "pass an array of labels."
+            )
         return as_source(
             request.X,
             request.y,

@@ -150,7 +150,9 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         return self._answer(X, "predict", "prediction")
 
     @reads_whole
-    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+    def score(
+        self, X: ArrayLike, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+    ) -> float:
         """Accuracy of the predictions: the fraction of rows whose label is right.
 
         If rows live in several processes, it covers the rows of all of them.
@@ -159,7 +161,7 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         ----------
         X : {array-like, sparse matrix} of shape (n, d), or Spark DataFrame or RDD
         y : array-like of shape (n,), or indicator matrix of shape (n, k), or name of a column
-            True labels; all k of a row must be right.
+            True labels; all k of a row must be right. Omitted for batches and RDDs, which hold both.
         sample_weight : array-like of shape (n,), default=None
 
         Returns
@@ -227,6 +229,8 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         """Weight of this process's rows with a right prediction, and of all of its rows."""
         if is_empty(X) and is_empty(y):  # other processes may have rows
             return 0.0, 0.0
+        if y is None:
+            raise ValueError("y is missing: pass the labels of the rows of X.")
         y = plain(y)
         if sp.issparse(y):
             check_sparse(y, "y")

@@ -20,15 +20,17 @@ from parallel_ridge.sources import (
     among,
     as_csr,
     canonical,
-    take_rows,
     weight_range,
 )
 from parallel_ridge.statistics import SufficientStatistics
 from parallel_ridge.streams._base import Piece, Stream
+from parallel_ridge.streams._blocks import Gathered, joined, part
 from parallel_ridge.streams._tables import BATCH_BYTES
 
-# Rows that are sorted by group at a time take at most this many bytes, or are one block.
-SORTED_BYTES = 4 * BATCH_BYTES
+# Rows that wait for others of their group take at most this many bytes, unless a block of
+# FEWEST_ROWS rows of each group takes more.
+GATHERED_BYTES = 4 * BATCH_BYTES
+FEWEST_ROWS = 64
 
 
 def check_features(piece: Piece) -> Any:
@@ -165,47 +167,36 @@ class StreamSource:
     def blocks(self, n_rows: int) -> Iterator[Block]:
         """Blocks of ``n_rows`` rows wherever pieces end, so that no sum depends on the pieces.
 
-        Rows in groups come in blocks of one group each, shorter, and group follows group again and
-        again.
+        Rows in groups come in blocks of one group each, and groups return.
         """
         row_bytes = max(1, self.n_features * self.dtype.itemsize)
-        limit = max(1, SORTED_BYTES // row_bytes)
         if n_rows > 2**31:  # whatever comes is welcome
-            n_rows = limit
-        size = n_rows
-        if self.number is not None:
-            n_groups = int(self.number.max(initial=0)) + 1
-            size = max(n_rows, min(n_groups * n_rows, limit))
+            n_rows = max(1, GATHERED_BYTES // row_bytes)
         pieces = self.stream.pieces()
         with closing(pieces):  # type: ignore[type-var]
-            for window in self._windows(pieces, size):
-                if self._often is None:
-                    yield window
-                else:
-                    yield from self._chosen(window, n_rows)
+            if self._often is None:
+                yield from self._windows(pieces, n_rows)
+            else:
+                n_groups = 1 if self.number is None else int(self.number.max(initial=0)) + 1
+                most = max(FEWEST_ROWS, GATHERED_BYTES // (n_groups * row_bytes))
+                yield from self._gathered(pieces, min(n_rows, most))
 
     def _windows(self, pieces: Iterator[Piece], size: int) -> Iterator[Block]:
         """Consecutive rows, ``size`` at a time, without a copy where they lie in one piece."""
         held: list[Block] = []
-        n_held = stop = 0
-        for piece in pieces:
+        n_held = 0
+        for piece in self._counted(pieces):
             block, done = self._block(piece), 0
-            stop = piece.stop
             m = piece.stop - piece.start
             while m - done >= size - n_held:
                 rows = slice(done, done + size - n_held)
-                yield joined([*held, _slice(block, rows)])
+                yield joined([*held, part(block, rows)])
                 done, held, n_held = rows.stop, [], 0
             if done < m:
-                held.append(_slice(block, slice(done, m)))
+                held.append(part(block, slice(done, m)))
                 n_held += m - done
         if held:
             yield joined(held)
-        if stop != len(self.facts.labels):
-            raise ValueError(
-                f"X has {stop} rows in this pass, and had {len(self.facts.labels)} in the first one: it "
-                "must not change during a fit."
-            )
 
     def _block(self, piece: Piece) -> Block:
         """A piece with the dtype, the codes and the weights of the source."""
@@ -254,21 +245,45 @@ class StreamSource:
                 "shuffle=False (or order the query)."
             )
 
-    def _chosen(self, window: Block, n_rows: int) -> Iterator[Block]:
-        """Blocks of the rows of a window that are in use, group by group."""
-        assert isinstance(window.rows, slice) and self._often is not None
-        rows = np.repeat(np.arange(window.X.shape[0]), self._often[window.rows])
-        if not len(rows):
-            return
-        start = window.rows.start
-        number = np.zeros(len(rows), np.intp) if self.number is None else self.number[start + rows]
-        order = np.argsort(number, kind="stable")
-        rows, number = rows[order], number[order]
-        groups, firsts = np.unique(number, return_index=True)
-        for group, some in zip(groups.tolist(), np.split(rows, firsts[1:]), strict=True):
-            for first in range(0, len(some), n_rows):
-                part = _take(window, some[first : first + n_rows])
-                yield replace(part, group=group)
+    def _gathered(self, pieces: Iterator[Piece], n_rows: int) -> Iterator[Block]:
+        """Blocks of the rows in use, each of ``n_rows`` rows of one group; the last may be shorter."""
+        often = self._often
+        assert often is not None
+        waiting: dict[int, Gathered] = {}
+        for piece in self._counted(pieces):
+            block = self._block(piece)
+            rows = np.repeat(np.arange(piece.stop - piece.start), often[piece.start : piece.stop])
+            if not len(rows):
+                continue
+            number = np.zeros(len(rows), np.intp)
+            if self.number is not None:
+                number = self.number[piece.start + rows]
+                order = np.argsort(number, kind="stable")
+                rows, number = rows[order], number[order]
+            groups, firsts = np.unique(number, return_index=True)
+            for group, some in zip(groups.tolist(), np.split(rows, firsts[1:]), strict=True):
+                held = waiting.setdefault(group, Gathered(group, n_rows))
+                while len(some):
+                    taken, some = np.split(some, [n_rows - held.n_rows])
+                    held.add(block, taken)
+                    if held.n_rows == n_rows:
+                        yield held.block()
+                        held = waiting[group] = Gathered(group, n_rows)
+        for group in sorted(waiting):
+            if waiting[group].n_rows:
+                yield waiting[group].block()
+
+    def _counted(self, pieces: Iterator[Piece]) -> Iterator[Piece]:
+        """The pieces; raise at the end if there are not as many rows as in the first pass."""
+        stop = 0
+        for piece in pieces:
+            stop = piece.stop
+            yield piece
+        if stop != len(self.facts.labels):
+            raise ValueError(
+                f"X has {stop} rows in this pass, and had {len(self.facts.labels)} in the first one: "
+                "it must not change during a fit."
+            )
 
     # -------------------------------------------------------------------------------------- facts
 
@@ -415,45 +430,3 @@ class _Elsewhere:
             "The splitter looks at X, and the rows are not in memory: pass the splits themselves, as "
             "(train, test) positions, or the column that decides as groups."
         )
-
-
-def joined(blocks: Sequence[Block]) -> Block:
-    """Consecutive blocks as one: the only one as it is."""
-    if len(blocks) == 1:
-        return blocks[0]
-    parts = [block.X for block in blocks]
-    X = np.concatenate(parts) if isinstance(parts[0], np.ndarray) else sp.vstack(parts, "csr")
-    weights = None
-    if any(block.weights is not None for block in blocks):
-        weights = np.concatenate(
-            [np.ones(len(b.labels)) if b.weights is None else b.weights for b in blocks]
-        )
-    first, last = blocks[0].rows, blocks[-1].rows
-    assert isinstance(first, slice) and isinstance(last, slice)
-    labels = Labels.join([block.labels for block in blocks])
-    return Block(slice(first.start, last.stop), X, labels, weights)
-
-
-def _slice(block: Block, rows: slice) -> Block:
-    """Some consecutive rows of a block: a view."""
-    assert isinstance(block.rows, slice)
-    if rows == slice(0, block.X.shape[0]):
-        return block
-    weights = None if block.weights is None else block.weights[rows]
-    start = block.rows.start
-    return Block(
-        slice(start + rows.start, start + rows.stop),
-        take_rows(block.X, rows),
-        block.labels[rows],
-        weights,
-    )
-
-
-def _take(block: Block, rows: NDArray[np.intp]) -> Block:
-    """Some rows of a block: a view if they are consecutive."""
-    assert isinstance(block.rows, slice)
-    first, last = int(rows[0]), int(rows[-1])
-    if last - first == len(rows) - 1 and (np.diff(rows) == 1).all():
-        return _slice(block, slice(first, last + 1))
-    weights = None if block.weights is None else block.weights[rows]
-    return Block(block.rows.start + rows, block.X[rows], block.labels[rows], weights)

@@ -83,6 +83,8 @@ class TableStream(Stream):
 
     def share(self, rank: int, size: int) -> Stream:
         """The stream of a share of the files."""
+        if size == 1:
+            return self
         part = self.table.share(rank, size)
         if part is not self.table and self.arrays.n_rows is not None:
             raise ValueError(
