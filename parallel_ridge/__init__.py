@@ -20,6 +20,7 @@ from parallel_ridge.versions import show_versions
 
 if TYPE_CHECKING:
     from parallel_ridge.mpi import MPIBackend
+    from parallel_ridge.pipelines import BlockPipeline, make_block_pipeline
     from parallel_ridge.spark import SparkBackend
     from parallel_ridge.torch import TorchBackend
 
@@ -27,6 +28,7 @@ __version__ = _version("parallel-ridge")
 
 __all__ = [
     "BackendUnavailable",
+    "BlockPipeline",
     "IllConditionedWarning",
     "MPIBackend",
     "OpenMPBackend",
@@ -36,6 +38,7 @@ __all__ = [
     "SufficientStatistics",
     "TorchBackend",
     "get_backend",
+    "make_block_pipeline",
     "register_backend",
     "show_versions",
     "sufficient_statistics",
@@ -43,11 +46,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # Engines are imported when they are asked for.
+    # Engines, and what needs more of scikit-learn, are imported when they are asked for.
     rooms = {
+        "BlockPipeline": "parallel_ridge.pipelines",
         "MPIBackend": "parallel_ridge.mpi",
         "SparkBackend": "parallel_ridge.spark",
         "TorchBackend": "parallel_ridge.torch",
+        "make_block_pipeline": "parallel_ridge.pipelines",
     }
     if name in rooms:
         return getattr(import_module(rooms[name]), name)

@@ -26,6 +26,7 @@ from parallel_ridge.backends._base import (
 )
 from parallel_ridge.backends.openmp import OpenMPBackend
 from parallel_ridge.exceptions import BackendUnavailable
+from parallel_ridge.sources import FeatureRows
 
 __all__ = [
     "Backend",
@@ -39,6 +40,7 @@ __all__ = [
     "get_backend",
     "named_call",
     "public_call",
+    "reader_of",
     "reduce_blocks",
     "register_backend",
 ]
@@ -126,8 +128,10 @@ def answering_backend(backend: str | Backend, n_jobs: int | None, rows: Any) -> 
     return found if name is None else _find(name, n_jobs, rows)
 
 
-def _reader_of(rows: Any) -> str | None:
+def reader_of(rows: Any) -> str | None:
     """Name of the backend registered for the package of the rows; imports nothing to find out."""
+    if isinstance(rows, FeatureRows):
+        rows = rows.samples
     if rows is None or type(rows) is np.ndarray:
         return None  # the usual rows, which every backend reads
     packages = {str(base.__module__).partition(".")[0] for base in type(rows).__mro__}
@@ -136,7 +140,7 @@ def _reader_of(rows: Any) -> str | None:
 
 def _better_reader(backend: str | Backend, found: Backend, rows: Any) -> str | None:
     """Name of the backend registered for rows, if another one was chosen that cannot read them."""
-    name = _reader_of(rows)
+    name = reader_of(rows)
     return None if name is None or backend in ("auto", name) or found.can_read(rows) else name
 
 
@@ -148,7 +152,7 @@ def _find(backend: str | Backend, n_jobs: int | None, rows: Any) -> Backend:
             "backend must be a name or an instance of a subclass of parallel_ridge.backends.Backend; "
             f"got {backend!r}."
         )
-    name = (_reader_of(rows) or "openmp") if backend == "auto" else backend
+    name = (reader_of(rows) or "openmp") if backend == "auto" else backend
     known = _registry.get(name)
     if known is None:
         found = {point.name: point for point in entry_points(group="parallel_ridge.backends")}

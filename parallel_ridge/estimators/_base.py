@@ -30,6 +30,7 @@ from parallel_ridge.estimators._checks import (
     as_rows,
     check_alpha,
     check_choice,
+    check_features,
     check_flag,
     class_weights,
     is_empty,
@@ -45,6 +46,7 @@ from parallel_ridge.reductions import (
 from parallel_ridge.solvers import Problem, Solution, solve_path
 from parallel_ridge.sources import (
     Block,
+    FeatureRows,
     Labels,
     Source,
     Target,
@@ -280,6 +282,10 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
             X, y = as_rows(X), plain(y)
             if sp.issparse(y):
                 check_sparse(y, "y")
+            if isinstance(X, FeatureRows):
+                check_features(self, X, reset)
+                check_consistent_length(X, y)
+                return X, y if y is None or hasattr(y, "shape") else np.asarray(y)
             common = {"reset": reset, "accept_sparse": "csr", "ensure_all_finite": False}
             if isinstance(y, np.ndarray) and y.ndim == 1 and y.dtype.kind in "bui" and len(y):
                 X = validate_data(self, X, **common)  # these labels need no checks
@@ -356,6 +362,9 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         )
 
     def _check_rows(self, X: Any) -> Any:
+        if isinstance(X, FeatureRows):
+            check_features(self, X, reset=False)
+            return X
         return validate_data(
             self, as_rows(X), reset=False, accept_sparse="csr", ensure_all_finite=False
         )
@@ -376,7 +385,10 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
                 labels = Labels(np.empty(0, np.int32))
                 raise_not_finite(Block(some, take_rows(X, some), labels, None))
 
-        if LinearMap.reads(X):
+        if isinstance(X, FeatureRows):  # what makes them may have threads of its own
+            for rows in gen_batches(n, X.block_rows):
+                part(rows, n_threads)
+        elif LinearMap.reads(X):
             for rows in gen_even_slices(n, max(1, n * work // ONE_CALL)):
                 part(rows, n_threads)
         elif n <= PART_ROWS:

@@ -9,8 +9,9 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.utils import compute_class_weight
+from sklearn.utils.validation import validate_data
 
-from parallel_ridge.sources import Source, Target, as_csr
+from parallel_ridge.sources import FeatureRows, Source, Target, as_csr
 
 
 def as_rows(X: Any) -> Any:
@@ -37,6 +38,11 @@ def as_rows(X: Any) -> Any:
             "it, as by X.astype(float) or an encoder."
         )
     return X
+
+
+def check_features(estimator: Any, X: FeatureRows, reset: bool) -> None:
+    """As `validate_data` checks arrays: note the number of features, or compare it."""
+    validate_data(estimator, np.empty((0, X.shape[1])), reset=reset, skip_check_array=True)
 
 
 def check_alpha(alpha: Any) -> float:

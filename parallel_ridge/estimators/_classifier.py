@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import time
-import zlib
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Self
 
 from numpy.typing import ArrayLike
 from sklearn.utils.metaestimators import available_if
 
-from parallel_ridge.backends import Backend, agree, get_backend
-from parallel_ridge.estimators._base import BaseRidgeClassifier, fitted_weights
-from parallel_ridge.estimators._checks import check_alpha, check_choice, class_weights
-from parallel_ridge.estimators._stream import Solve, Stream, answers_from_stream, check_solvable
-from parallel_ridge.estimators._twins import adds_whole, fits_whole, forget_answers, forget_fit
-from parallel_ridge.exceptions import warn_caller
-from parallel_ridge.fitting import ROW_SOLVERS, STATISTICS_SOLVERS, solve
-from parallel_ridge.reductions import (
-    Earlier,
-    StatisticsReduction,
-    coefficient_dtype,
-    fold_statistics,
+from parallel_ridge.backends import Backend, get_backend
+from parallel_ridge.estimators._base import fitted_weights
+from parallel_ridge.estimators._batches import BatchClassifier
+from parallel_ridge.estimators._checks import check_alpha, check_choice
+from parallel_ridge.estimators._stream import (
+    Folds,
+    Solve,
+    Stream,
+    answers_from_stream,
+    check_solvable,
 )
+from parallel_ridge.estimators._twins import adds_whole, fits_whole, forget_fit
+from parallel_ridge.fitting import ROW_SOLVERS, STATISTICS_SOLVERS, solve
+from parallel_ridge.reductions import StatisticsReduction, coefficient_dtype, fold_statistics
 from parallel_ridge.solvers import Problem, solve_path
-from parallel_ridge.sources import Source, Target, among, as_labels
+from parallel_ridge.sources import Source
 from parallel_ridge.statistics import SufficientStatistics
 from parallel_ridge.threads import blas_threads
 
@@ -40,7 +41,7 @@ def _statistics_suffice(estimator: ParallelRidgeClassifier) -> bool:
 
 
 @answers_from_stream
-class ParallelRidgeClassifier(BaseRidgeClassifier):
+class ParallelRidgeClassifier(BatchClassifier):
     """Ridge classifier whose fit is one parallel pass over the rows and a small solve.
 
     Minimises ``sum_i w_i (y_i - <x_i, w> - b)^2 + alpha ||w||^2`` for each class, with targets coded
@@ -91,6 +92,9 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
         Keep ``statistics_``, d x d numbers, for :meth:`coef_path` and further :meth:`partial_fit`.
     verbose : int, default=0
         If positive, print the time of each step.
+    prequential : bool, default=False
+        Whether :meth:`partial_fit` scores each batch by the fit to all batches before it, which takes
+        a solve per batch.
 
     Attributes
     ----------
@@ -110,6 +114,11 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
         The solver that was used.
     statistics_ : SufficientStatistics
         Only with ``store_statistics=True`` and after :meth:`partial_fit`.
+    prequential_score_ : float
+        Only with ``prequential=True`` and after :meth:`partial_fit`: accuracy, over all batches but the
+        first, of predictions that were made before the batch was added; NaN while there is one batch.
+    prequential_n_samples_ : int
+        The number of rows that it covers.
 
     Notes
     -----
@@ -149,6 +158,7 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
         memory: Any = None,
         store_statistics: bool = False,
         verbose: int = 0,
+        prequential: bool = False,
     ) -> None:
         self.alpha = alpha
         self.fit_intercept = fit_intercept
@@ -161,6 +171,7 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
         self.memory = memory
         self.store_statistics = store_statistics
         self.verbose = verbose
+        self.prequential = prequential
 
     @fits_whole
     def fit(
@@ -248,48 +259,14 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
             for weights of labels that are not among declared classes.
             The estimator, statistics included, stays as it was before the call.
         """
-        backend = get_backend(self.backend, self.n_jobs, X)
-        solve = self._solve()
-        stream = self._stream_so_far(solve)
-        before = None if stream is None else stream.total
-        found = backend.gather(lambda: self._check_batch(classes, before))
-        agree("classes", [None if some is None else some.tolist() for some in found])
-        declared = found[0]
-        if before is None and hasattr(self, "coef_"):
-            warn_caller(
-                "The earlier fit kept no statistics, so partial_fit starts anew from these rows "
-                "alone: to go on from a fit, set store_statistics=True before it.",
-                UserWarning,
-            )
-        near = seen = None
-        if before is not None:
-            near = Earlier.of(before) if not before.exact and before.weight_sum > 0 else None
-            shift_key = zlib.crc32(before.shift.tobytes())
-            seen = (before.n_samples, before.classes.tolist(), shift_key)
-        source, target = self._read(
-            backend,
+        self._add(
             X,
             y,
+            classes,
             sample_weight,
-            reset=before is None,
-            classes=declared,
-            state=seen,
-            statistics=self._options(near=near) if self._statistics_of_rows() else None,
+            "The earlier fit kept no statistics, so partial_fit starts anew from these rows alone: to go "
+            "on from a fit, set store_statistics=True before it.",
         )
-        class_weight = self._batch_weight(source, target, declared)
-        source = source.reweighted(class_weights(class_weight, target, source))
-        spare = None if stream is None else stream.spare
-        options = self._options(near=near, spare=spare)
-        reduction = StatisticsReduction.of(source, target, options)
-        statistics, _ = fold_statistics(backend.reduce, reduction, source)
-        self._declared_classes = declared
-        forget_answers(self)
-        if stream is None:
-            check_solvable(statistics)
-            stream = Stream(statistics, solve, owned=True)
-        else:
-            stream.add(statistics, solve)
-        self._stream = stream
         return self
 
     @fits_whole
@@ -331,8 +308,8 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
         self.n_features_in_ = statistics.n_features
         if statistics.feature_names is not None:
             self.feature_names_in_ = statistics.feature_names
-        check_solvable(statistics)
-        self.__dict__.update(self._solve()(statistics))
+        check_solvable([statistics])
+        self.__dict__.update(self._solve()((statistics,)))
         if self.store_statistics:
             self.statistics_ = statistics
         return self
@@ -342,57 +319,22 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
         check_choice("solver", self.solver, (*STATISTICS_SOLVERS, *ROW_SOLVERS))
         super()._check_options()
 
-    def _check_batch(self, classes: Any, before: SufficientStatistics | None) -> Any:
-        """Check options and classes of a partial_fit; the classes that were ever declared."""
-        self._check_options()
-        weight = self.class_weight
-        if any(isinstance(one, str) for one in (weight if isinstance(weight, list) else [weight])):
-            raise ValueError(
-                "class_weight='balanced' is not supported in partial_fit: later rows change the "
-                "balance. Pass the weights of the classes as a dict, or sample_weight."
-            )
-        declared = getattr(self, "_declared_classes", None)
-        if classes is None:
-            return declared
-        given = as_labels(classes)
-        known = declared if before is None else before.classes
-        if known is not None and not (len(given) == len(known) and among(given, known)[1].all()):
-            raise ValueError(
-                f"classes={given.tolist()} differ from those of earlier calls, {known.tolist()}."
-            )
-        return given
-
     def _statistics_of_rows(self) -> bool:
-        """Whether statistics with the rows' own weights will be needed."""
-        return self.class_weight is None and self.solver in STATISTICS_SOLVERS
+        return super()._statistics_of_rows() and self.solver in STATISTICS_SOLVERS
 
-    def _batch_weight(self, source: Source, target: Target, declared: Any) -> Any:
-        """class_weight for the classes present in the batch; scikit-learn rejects others."""
-        given = self.class_weight
-        if given is None:
-            return None
-        if target.multilabel and isinstance(given, list):
-            for one in given:
-                _check_known(one or {}, [0, 1])
-            # A label that no row of the batch has, or that all have, is no error.
-            return [one if one is None else {0: 1.0, 1: 1.0} | one for one in given]
-        if not isinstance(given, dict) or target.multilabel:
-            return given
-        if declared is not None:
-            _check_known(given, declared.tolist())
-        counts = source.class_counts(len(target.classes))
-        found = set(target.classes[counts > 0].tolist())
-        return {label: w for label, w in given.items() if label in found}
-
-    def _stream_so_far(self, solve: Solve) -> Stream | None:
-        """The stream that a batch joins, or one of statistics that a fit kept; None if there are none."""
+    def _stream_so_far(self) -> Stream | None:
+        """The stream, or one of statistics that a fit kept; None if there are none."""
         held = vars(self)
         if "statistics_" in held:
-            return Stream(held["statistics_"], solve)
+            return Stream([held["statistics_"]], self._solve())
         return held.get("_stream")
 
+    def _fold_batch(
+        self, backend: Backend, reduction: StatisticsReduction, source: Source, groups: Any
+    ) -> Sequence[SufficientStatistics]:
+        return [fold_statistics(backend.reduce, reduction, source)[0]]
+
     def _solve(self) -> Solve:
-        """What solves statistics with the options of now, whatever is set later."""
         backend = get_backend(self.backend, self.n_jobs)
         return partial(_solved, self.alpha, self.solver, self._problem(), backend)
 
@@ -403,18 +345,11 @@ class ParallelRidgeClassifier(BaseRidgeClassifier):
         return state if stream is None else {**stream.answers(), **state}
 
 
-def _check_known(weights: dict[Any, float], classes: list[Any]) -> None:
-    unknown = [label for label in weights if label not in classes]
-    if unknown:
-        raise ValueError(
-            f"class_weight has weights for {unknown}, which are not among the classes {classes}."
-        )
-
-
 def _solved(
-    alpha: float, solver: str, problem: Problem, backend: Backend, statistics: SufficientStatistics
+    alpha: float, solver: str, problem: Problem, backend: Backend, folds: Folds
 ) -> dict[str, Any]:
     """Fitted attributes from statistics, by name; asks no other process."""
+    (statistics,) = folds
     with blas_threads(backend.solve_threads()):
         (weights,), solver = solve_path(statistics, [alpha], problem, solver)
     found = fitted_weights(

@@ -13,8 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.metaestimators import available_if
 
 from parallel_ridge.backends import Backend, get_backend
-from parallel_ridge.estimators._base import BaseRidgeClassifier
+from parallel_ridge.estimators._batch_search import BatchSearch, chosen, warn_of_an_end
 from parallel_ridge.estimators._checks import check_alpha, check_flag, class_weights
+from parallel_ridge.estimators._stream import answers_from_stream
 from parallel_ridge.estimators._twins import fits_whole, forget_fit, reads_whole
 from parallel_ridge.exceptions import warn_caller
 from parallel_ridge.fitting import solve
@@ -34,13 +35,15 @@ from parallel_ridge.threads import blas_threads
 
 
 def _has_probabilities(estimator: ParallelRidgeClassifierCV) -> bool:
-    fitted = hasattr(estimator, "coef_")
-    if not estimator.probability or (fitted and not hasattr(estimator, "probability_scale_")):
+    if not estimator.probability or (
+        hasattr(estimator, "coef_") and not hasattr(estimator, "probability_scale_")
+    ):
         raise AttributeError("predict_proba needs probability=True, set before fit.")
     return True
 
 
-class ParallelRidgeClassifierCV(BaseRidgeClassifier):
+@answers_from_stream
+class ParallelRidgeClassifierCV(BatchSearch):
     """Ridge classifier that chooses its penalty by cross-validation, from one pass over the rows.
 
     Gives the scores of a grid search over :class:`ParallelRidgeClassifier`, without fitting one: the
@@ -55,12 +58,13 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
         None is leave-one-out. Else what scikit-learn takes: a number of (stratified) folds, a
         splitter, or an iterable of (train, test) positions, which may overlap and leave rows out.
         For rows in Spark a number of folds, which go by a hash of each row's features or of the
-        column ``groups``; or the name of a column that holds each row's fold.
+        column ``groups``; or the name of a column that holds each row's fold. For
+        :meth:`partial_fit` a number of folds, or None for 5.
     scoring : str, callable or None, default=None
         The score to maximise.
 
-        - None: negative squared error of the decision values for leave-one-out, else accuracy; as
-          in :class:`sklearn.linear_model.RidgeClassifierCV`.
+        - None: negative squared error of the decision values for leave-one-out and
+          :meth:`partial_fit`, else accuracy; as in :class:`sklearn.linear_model.RidgeClassifierCV`.
         - ``"neg_mean_squared_error"``, ``"neg_root_mean_squared_error"`` and ``"r2"`` judge the
           decision values against the targets +1 and -1 (not labels against labels).
         - Any other scorer of scikit-learn: of labels, of decision values, or, with
@@ -97,6 +101,9 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
         Keep ``loo_decision_``; for leave-one-out only.
     probability : bool, default=False
         Whether to find the factor that :meth:`predict_proba` needs: one more scoring pass.
+    prequential : bool, default=False
+        Whether :meth:`partial_fit` scores each batch by the fit to all batches before it, which takes
+        a search per batch.
 
     Attributes
     ----------
@@ -112,7 +119,7 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
         in seconds. Leave-one-out has no columns for its splits, and its deviation is over rows (NaN
         for scores that are not means over rows).
     n_splits_ : int
-        Splits; rows, for leave-one-out.
+        Splits; rows, for leave-one-out; folds with rows, after :meth:`partial_fit`.
     loo_decision_ : ndarray of shape (n,) or (n, k)
         Leave-one-out decision values for ``alpha_``, with ``store_cv_results=True``.
     probability_scale_ : float
@@ -131,7 +138,12 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
     solver_ : str
         The solver that fitted ``coef_``.
     statistics_ : SufficientStatistics
-        With ``store_statistics=True``.
+        With ``store_statistics=True`` and after :meth:`partial_fit`.
+    prequential_score_ : float
+        Only with ``prequential=True`` and after :meth:`partial_fit`: accuracy, over all batches but the
+        first, of predictions that were made before the batch was added; NaN while there is one batch.
+    prequential_n_samples_ : int
+        The number of rows that it covers.
 
     Notes
     -----
@@ -175,6 +187,7 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
         verbose: int = 0,
         store_cv_results: bool = False,
         probability: bool = False,
+        prequential: bool = False,
     ) -> None:
         self.alphas = alphas
         self.cv = cv
@@ -190,6 +203,7 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
         self.verbose = verbose
         self.store_cv_results = store_cv_results
         self.probability = probability
+        self.prequential = prequential
 
     @fits_whole
     def fit(
@@ -268,7 +282,7 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
             self.statistics_ = job.statistics
         self._say(f"fitted alpha={self.alpha_:g} by {self.solver_}", start)
         self._set_weights(solution, coefficient_dtype(source.dtype), target.multilabel)
-        self._warn_of_an_end(alphas)
+        warn_of_an_end(alphas, self.alpha_)
         return self
 
     @available_if(_has_probabilities)
@@ -358,17 +372,6 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
             )
         return scoring
 
-    def _warn_of_an_end(self, alphas: Sequence[float]) -> None:
-        """Warn if the best penalty is the first or the last."""
-        ends = {min(alphas): ("smallest", "smaller"), max(alphas): ("largest", "larger")}
-        if len(ends) > 1 and self.alpha_ in ends:
-            end, further = ends[self.alpha_]
-            warn_caller(
-                f"The best alpha, {self.alpha_:g}, is the {end} of those tried: a {further} one "
-                "may be better. Extend alphas.",
-                UserWarning,
-            )
-
     def _progress(self, items: Sequence[Any], what: str) -> Iterable[Any]:
         return progress(items, what, show=bool(self.verbose))
 
@@ -391,11 +394,8 @@ class ParallelRidgeClassifierCV(BaseRidgeClassifier):
         return search
 
     def _keep(self, search: Search) -> None:
-        best = search.best
-        self.best_index_ = best
-        self.alpha_ = search.alphas[best]
-        self.cv_results_ = search.results()
-        self.best_score_ = float(self.cv_results_["mean_test_score"][best])
+        self.__dict__.update(chosen(search.scores))
+        best = self.best_index_
         if self.probability:
             self.probability_scale_ = search.scale(best)
         if self.store_cv_results:

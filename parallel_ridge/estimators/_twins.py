@@ -9,7 +9,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from sklearn.base import BaseEstimator
 
 from parallel_ridge.backends import public_call
-from parallel_ridge.estimators._stream import ANSWERS, Reading, Stream, joining
+from parallel_ridge.estimators._stream import Reading, Stream, joining
 from parallel_ridge.progress import showing
 
 E = TypeVar("E", bound=BaseEstimator)
@@ -64,12 +64,15 @@ def fits_whole(method: Callable[Concatenate[E, A], E]) -> Callable[Concatenate[E
 
 
 def adds_whole(method: Callable[Concatenate[E, A], E]) -> Callable[Concatenate[E, A], E]:
-    """Make a method add to a fit as `fits_whole` does; what several threads add counts, all of it."""
+    """Make a method add to a fit as `fits_whole` does; what several threads add counts, all of it.
+
+    The estimator says in ``_adds_in_turn()`` whether batches must wait for each other.
+    """
     add_whole = fits_whole(method)
 
     @wraps(method)
     def add(self: E, /, *args: A.args, **kwargs: A.kwargs) -> E:
-        with joining(self):
+        with joining(self, self._adds_in_turn()):
             return add_whole(self, *args, **kwargs)
 
     return add
@@ -79,11 +82,11 @@ def forget_fit(estimator: BaseEstimator) -> None:
     """Remove all fitted attributes."""
     for name in [name for name in vars(estimator) if name.endswith("_")]:
         delattr(estimator, name)
-    for name in ("_declared_classes", "_stream"):
+    for name in ("_declared_classes", "_stream", "_dealer", "_prequential"):
         vars(estimator).pop(name, None)
 
 
 def forget_answers(estimator: BaseEstimator) -> None:
     """Remove the fitted attributes that a stream answers."""
-    for name in ANSWERS:
+    for name in estimator._answers:
         vars(estimator).pop(name, None)

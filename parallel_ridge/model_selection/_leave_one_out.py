@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from parallel_ridge.exceptions import IllConditioned
 from parallel_ridge.folding import WideRows, fold_spectrum
 from parallel_ridge.model_selection._dual import dual_leave_one_out
-from parallel_ridge.model_selection._results import Make, Search
+from parallel_ridge.model_selection._results import Make, Scores, Search
 from parallel_ridge.numerics import BAND_ROWS
 from parallel_ridge.reductions import Decisions, LeaveOneOutDecisions, Leverages
 from parallel_ridge.solvers import (
@@ -99,16 +99,9 @@ def _search(
             deviations = np.sqrt(scores[0] * (1.0 - scores[0]))
     shape = (1, len(searcher.alphas))
     score_seconds = np.full(shape, (time.perf_counter() - start) / len(searcher.alphas))
-    return Search(
-        searcher,
-        fold,
-        scores.reshape(shape),
-        np.full(shape, seconds / len(searcher.alphas)),
-        score_seconds,
-        deviations,
-        scales,
-        None,
-    )
+    fit_seconds = np.full(shape, seconds / len(searcher.alphas))
+    found = Scores(searcher.alphas, scores.reshape(shape), fit_seconds, score_seconds, deviations)
+    return Search(searcher, fold, found, scales, None)
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,64 @@ Make = Callable[[Decisions], Reduction[Any, Any]]
 
 
 @dataclass
+class Scores:
+    """Scores of each penalty.
+
+    Attributes
+    ----------
+    alphas : list of float
+    values : ndarray of shape (splits, p)
+        A single row for leave-one-out.
+    fit_seconds, score_seconds : ndarray of shape (splits, p)
+    deviations : ndarray of shape (p,), or None
+        Standard deviations of the scores of single rows, for leave-one-out.
+    """
+
+    alphas: list[float]
+    values: NDArray[np.float64]
+    fit_seconds: NDArray[np.float64]
+    score_seconds: NDArray[np.float64]
+    deviations: NDArray[np.float64] | None = None
+
+    @property
+    def best(self) -> int:
+        """Position of the penalty with the best mean score; of the largest penalty if scores tie.
+
+        Raises
+        ------
+        ValueError
+            If all scores are NaN.
+        """
+        means = self.values.mean(axis=0)
+        if np.isnan(means).all():
+            raise ValueError(f"The score is NaN for every alpha of {self.alphas}.")
+        tied = np.flatnonzero(means >= _tie_bound(means))
+        return int(tied[np.argmax(np.asarray(self.alphas)[tied])])
+
+    def results(self) -> dict[str, Any]:
+        """The scores in the format of ``GridSearchCV.cv_results_``."""
+        results: dict[str, Any] = {}
+        for name, seconds in (("fit", self.fit_seconds), ("score", self.score_seconds)):
+            results[f"mean_{name}_time"] = seconds.mean(axis=0)
+            results[f"std_{name}_time"] = seconds.std(axis=0)
+        results["param_alpha"] = np.ma.MaskedArray(self.alphas, mask=False, dtype=np.float64)
+        results["params"] = [{"alpha": alpha} for alpha in self.alphas]
+        means = self.values.mean(axis=0)
+        if self.deviations is None:
+            for i, scores in enumerate(self.values):
+                results[f"split{i}_test_score"] = scores
+        results["mean_test_score"] = means
+        results["std_test_score"] = (
+            self.values.std(axis=0) if self.deviations is None else self.deviations
+        )
+        ranked = np.where(np.isnan(means), -np.inf, np.minimum(means, _tie_bound(means)))
+        results["rank_test_score"] = scipy.stats.rankdata(-ranked, method="min").astype(np.int32)
+        return results
+
+
+@dataclass
 class Search:
-    """What a search has found.
+    """What a search over rows has found.
 
     Attributes
     ----------
@@ -32,11 +88,7 @@ class Search:
     fold : callable
         ``fold(penalties, make)``: the values of the reductions that ``make`` builds from `Decisions`,
         one per test set (one for all rows in leave-one-out).
-    scores : ndarray of shape (splits, p)
-        A single row for leave-one-out.
-    fit_seconds, score_seconds : ndarray of shape (splits, p)
-    deviations : ndarray of shape (p,), or None
-        Standard deviations of the scores of single rows, for leave-one-out.
+    scores : Scores
     scales : ndarray of shape (p,), or None
         Factors that turn decision values into probabilities, if the scores needed them.
     total : SufficientStatistics, or None
@@ -47,18 +99,10 @@ class Search:
 
     searcher: PenaltySearch
     fold: Callable[[Sequence[int], Make], list[Any]]
-    scores: NDArray[np.float64]
-    fit_seconds: NDArray[np.float64]
-    score_seconds: NDArray[np.float64]
-    deviations: NDArray[np.float64] | None
+    scores: Scores
     scales: NDArray[np.float64] | None
     total: SufficientStatistics | None
     rows: WideRows | None = None
-
-    @property
-    def alphas(self) -> list[float]:
-        """The penalties."""
-        return self.searcher.alphas
 
     def held_out(self, j: int) -> NDArray[Any]:
         """Held-out decision values of one penalty, shape (n, t)."""
@@ -71,41 +115,6 @@ class Search:
             return float(self.scales[j])
         held = self.searcher.held_out(self.fold, [j])
         return self.searcher.backend.map(self.searcher.fit_scales, [held])[0][0]
-
-    @property
-    def best(self) -> int:
-        """Position of the penalty with the best mean score; of the largest penalty if scores tie.
-
-        Raises
-        ------
-        ValueError
-            If all scores are NaN.
-        """
-        means = self.scores.mean(axis=0)
-        if np.isnan(means).all():
-            raise ValueError(f"The score is NaN for every alpha of {self.alphas}.")
-        tied = np.flatnonzero(means >= _tie_bound(means))
-        return int(tied[np.argmax(np.asarray(self.alphas)[tied])])
-
-    def results(self) -> dict[str, Any]:
-        """The results in the format of ``GridSearchCV.cv_results_``."""
-        results: dict[str, Any] = {}
-        for name, seconds in (("fit", self.fit_seconds), ("score", self.score_seconds)):
-            results[f"mean_{name}_time"] = seconds.mean(axis=0)
-            results[f"std_{name}_time"] = seconds.std(axis=0)
-        results["param_alpha"] = np.ma.MaskedArray(self.alphas, mask=False, dtype=np.float64)
-        results["params"] = [{"alpha": alpha} for alpha in self.alphas]
-        means = self.scores.mean(axis=0)
-        if self.deviations is None:
-            for i, scores in enumerate(self.scores):
-                results[f"split{i}_test_score"] = scores
-        results["mean_test_score"] = means
-        results["std_test_score"] = (
-            self.scores.std(axis=0) if self.deviations is None else self.deviations
-        )
-        ranked = np.where(np.isnan(means), -np.inf, np.minimum(means, _tie_bound(means)))
-        results["rank_test_score"] = scipy.stats.rankdata(-ranked, method="min").astype(np.int32)
-        return results
 
 
 def _tie_bound(means: NDArray[np.float64]) -> float:

@@ -17,7 +17,7 @@ from parallel_ridge.folding import WideRows, block_weights, fold_path
 from parallel_ridge.model_selection._dual import dual_paths
 from parallel_ridge.model_selection._errors import ErrorScores
 from parallel_ridge.model_selection._leave_one_out import leave_one_out
-from parallel_ridge.model_selection._results import Make, Search
+from parallel_ridge.model_selection._results import Make, Scores, Search
 from parallel_ridge.model_selection._scoring import Scoring, fit_scale, locating
 from parallel_ridge.model_selection._splits import Splits, summands
 from parallel_ridge.reductions import (
@@ -178,17 +178,8 @@ class PenaltySearch:
             scores, scales = self.scores_of(fold, self.scored.weighted)
         score_seconds = np.full(shape, (time.perf_counter() - start) / scores.size)
         fit_seconds = np.array([[path.seconds] * len(self.alphas) for path in paths])
-        return Search(
-            self,
-            fold,
-            scores,
-            fit_seconds / len(self.alphas),
-            score_seconds,
-            None,
-            scales,
-            total,
-            rows,
-        )
+        found = Scores(self.alphas, scores, fit_seconds / len(self.alphas), score_seconds)
+        return Search(self, fold, found, scales, total, rows)
 
     # ------------------------------------------------------------------------------------ weights
 

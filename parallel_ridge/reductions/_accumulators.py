@@ -66,9 +66,9 @@ class Spare:
             return zeros((n_features, n_features), dtype)
         return kept.view(dtype)
 
-    def keep_gram(self, gram: NDArray[Any]) -> None:
-        """Keep a C-contiguous matrix of 8-byte numbers whose upper triangle is zero."""
-        self._grams[:] = [gram]
+    def keep_grams(self, grams: list[NDArray[Any]]) -> None:
+        """Keep C-contiguous matrices of 8-byte numbers whose upper triangles are zero."""
+        self._grams[:] = grams
 
     def take_workspace(self) -> NDArray[np.uint8]:
         """Aligned bytes, perhaps none."""

@@ -34,11 +34,20 @@ class Earlier:
     weight_sum: float
 
     @classmethod
-    def of(cls, statistics: SufficientStatistics) -> Earlier:
-        """What matters of statistics with a positive weight."""
-        sums, weight = statistics.feature_sums, statistics.weight_sum
-        squares = np.maximum(statistics.gram.diagonal() - sums * (sums / weight), 0.0)
-        return cls(statistics.shift, squares, weight)
+    def of(cls, *statistics: SufficientStatistics) -> Earlier:
+        """What matters of statistics, at least one of them with a positive weight.
+
+        The shift is that of the heaviest.
+        """
+        weighty = [one for one in statistics if one.weight_sum > 0.0]
+        squares = sum(
+            np.maximum(
+                one.gram.diagonal() - one.feature_sums * (one.feature_sums / one.weight_sum), 0
+            )
+            for one in weighty
+        )
+        heaviest = max(weighty, key=lambda one: one.weight_sum)
+        return cls(heaviest.shift, np.asarray(squares), sum(one.weight_sum for one in weighty))
 
 
 def choose_shift(

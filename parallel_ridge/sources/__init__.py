@@ -12,6 +12,13 @@ from parallel_ridge.sources._arrays import (
     weight_range,
 )
 from parallel_ridge.sources._base import Block, Gather, Source, Validate
+from parallel_ridge.sources._features import (
+    FeatureRows,
+    Features,
+    Positions,
+    n_samples,
+    samples_at,
+)
 from parallel_ridge.sources._labels import (
     Labels,
     Target,
@@ -28,8 +35,11 @@ from parallel_ridge.sources._sparse import as_csr, canonical, check_sparse
 __all__ = [
     "ArraySource",
     "Block",
+    "FeatureRows",
+    "Features",
     "Gather",
     "Labels",
+    "Positions",
     "Source",
     "Target",
     "Validate",
@@ -44,9 +54,11 @@ __all__ = [
     "cut",
     "encode_labels",
     "is_text",
+    "n_samples",
     "part_of",
     "places",
     "plain",
+    "samples_at",
     "shifted",
     "take_rows",
     "union_of_labels",

@@ -1,4 +1,4 @@
-"""Rows of arrays and CSR matrices in the memory of this process."""
+"""Rows of arrays and CSR matrices in the memory of this process, or made of what is there."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn.utils import check_array
 
 from parallel_ridge.sources._base import Block, Validate
+from parallel_ridge.sources._features import FeatureRows
 from parallel_ridge.sources._labels import Labels, Target, encode_labels
 from parallel_ridge.sources._sparse import as_csr, canonical
 
@@ -22,7 +23,7 @@ class ArraySource:
 
     Parameters
     ----------
-    X : ndarray or CSR matrix of shape (n, d)
+    X : ndarray, CSR matrix or FeatureRows of shape (n, d)
     labels : Labels of n rows
     weights : ndarray of shape (n,), float64, or None
     rows : ndarray of int, default=None
@@ -44,8 +45,8 @@ class ArraySource:
         rows: NDArray[np.intp] | None = None,
         edges: Sequence[int] | None = None,
     ) -> None:
-        self.sparse = sp.issparse(X)
-        self.X = canonical(X) if self.sparse else X
+        self.sparse = X.sparse if isinstance(X, FeatureRows) else sp.issparse(X)
+        self.X = canonical(X) if sp.issparse(X) else X
         self.labels = labels
         self.weights = weights
         self.rows = rows
@@ -64,7 +65,12 @@ class ArraySource:
         return slice(0, self.n_rows)
 
     def blocks(self, n_rows: int) -> Iterator[Block]:
-        """Yield blocks of ``n_rows`` rows, group by group; the last of a group may be shorter."""
+        """Yield blocks of ``n_rows`` rows, group by group; the last of a group may be shorter.
+
+        Rows that are made take memory, so there are no more of them in a block than are made at a time.
+        """
+        if isinstance(self.X, FeatureRows):
+            n_rows = min(n_rows, self.X.block_rows)
         for group, (first, last) in enumerate(pairwise(self.edges)):
             for start in range(first, last, n_rows):
                 rows = self._range(start, min(start + n_rows, last))
@@ -154,7 +160,7 @@ class ArraySource:
 
     def for_splitter(self, X: Any, y: Any, groups: Any) -> tuple[Any, Any, Any, Any]:
         """The arrays that the user gave."""
-        return X, y, groups, None
+        return X.samples if isinstance(X, FeatureRows) else X, y, groups, None
 
     def with_classes(self, positions: NDArray[np.int32], target: Target) -> ArraySource:
         """The same rows with more classes; ``positions`` are those of the classes so far."""

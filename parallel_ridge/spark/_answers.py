@@ -110,7 +110,7 @@ def _in_executors(model: Any) -> Any:
     """A copy of a model for a task: one thread, no session, no statistics."""
     model = copy.copy(model)
     model.backend, model.n_jobs, model.memory = "openmp", 1, None
-    for name in ("statistics_", "feature_names_in_", "loo_decision_"):
+    for name in ("statistics_", "feature_names_in_", "loo_decision_", "_dealer"):
         vars(model).pop(name, None)
     return model
 

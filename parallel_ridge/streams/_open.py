@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from parallel_ridge.sources import FeatureRows
 from parallel_ridge.streams._base import Stream
 from parallel_ridge.streams._batches import BatchStream, is_batches
 from parallel_ridge.streams._chunked import ChunkedStream, is_chunked
@@ -86,6 +87,7 @@ def open_stream(
     Parameters
     ----------
     X : object
+        A stream is taken as it is, with the roles that it was opened with.
     roles : Roles, or None
         None if no labels are needed, as for predictions.
     features : str, sequence of str, or None
@@ -98,6 +100,10 @@ def open_stream(
     ImportError
         If a file needs pyarrow, and it is not installed.
     """
+    if isinstance(X, FeatureRows):
+        return None
+    if isinstance(X, Stream):
+        return X
     reader = find_reader(X, bool(roles.named()) if roles is not None else features is not None)
     if reader is None:
         return None

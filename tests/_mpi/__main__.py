@@ -13,6 +13,7 @@ from pathlib import Path
 
 import _mpi.agreement
 import _mpi.fits
+import _mpi.pipelines
 import _mpi.streams  # noqa: F401  # they register their checks
 from _mpi import CHECKS
 

@@ -188,6 +188,46 @@ def streams_that_one_rank_alone_solves(comm, folder):
 
 
 @check
+def streams_that_choose_alpha(comm, folder):
+    from parallel_ridge import ParallelRidgeClassifierCV
+
+    groups = np.arange(240) // 6 % 13
+    for dtype, weighted, grouped in (("float64", 1, 0), ("float64", 0, 1), ("uint8", 0, 1)):
+        X, y = make_data(dtype=dtype)
+        weights = weights_of(240) if weighted else None
+        options = {"alphas": [1.0, 30.0, 1e3], "cv": 4, "prequential": True}
+        shared = ParallelRidgeClassifierCV(**options, backend="mpi")
+        alone = ParallelRidgeClassifierCV(**options)
+        for i, first in enumerate(range(0, 240, 60)):
+            batch, s = slice(first, first + 60), part(comm, 60, CUTS[i])
+            w = None if weights is None else weights[batch]
+            g = groups[batch] if grouped else None
+            alone.partial_fit(X[batch], y[batch], None, w, g)
+            w, g = (None if some is None else some[s] for some in (w, g))
+            shared.partial_fit(X[batch][s], y[batch][s], None, w, g)
+            assert abs(shared.prequential_score_ - alone.prequential_score_) < 1e-14 or not i
+            assert shared.prequential_n_samples_ == alone.prequential_n_samples_ == first
+        for name, column in alone.cv_results_.items():
+            if name.endswith("_test_score") and not name.startswith("rank"):
+                assert_close(shared.cv_results_[name], column, 1e-11 if dtype != "uint8" else 0.0)
+        assert shared.alpha_ == alone.alpha_ and shared._dealer == alone._dealer
+        assert_close(shared.coef_, alone.coef_, 1e-11 if dtype != "uint8" else 0.0)
+        assert_same_bits(comm, shared.coef_, shared.cv_results_["mean_test_score"])
+        last = comm.rank == comm.size - 1
+        rank = [f"rank {comm.size - 1} of"] if comm.size > 1 else []
+        if grouped:
+            s = part(comm, 60)
+            wrong = groups[:60][s][1:] if last else groups[:60][s]
+            raises(
+                comm,
+                ValueError,
+                ["one group per row", *rank],
+                lambda: shared.partial_fit(X[:60][s], y[:60][s], groups=wrong),
+            )
+        assert shared.statistics_.n_samples == 240
+
+
+@check
 def statistics_of_rows(comm, folder):
     from parallel_ridge import ParallelRidgeClassifier, sufficient_statistics
 

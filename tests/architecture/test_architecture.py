@@ -14,6 +14,7 @@ PACKAGE = ROOT / "parallel_ridge"
 ROOMS = [
     "numerics", "exceptions", "progress", "kernels", "threads", "sources", "statistics", "reductions",
     "streams", "backends", "solvers", "caching", "folding", "fitting", "model_selection", "estimators",
+    "pipelines",
     "datasets", "plotting", "mpi", "spark", "torch", "versions",
 ]  # fmt: skip
 ENGINES = ("mpi", "spark", "torch")

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT))  # the benchmarks are not installed
 
-from benchmarks import images, measure, page, scale, shapes, study  # noqa: E402
+from benchmarks import features, images, measure, page, scale, shapes, study  # noqa: E402
 from benchmarks.__main__ import PAGE, RESULTS, find_groups  # noqa: E402
 from benchmarks.figures import draw, draw_overview  # noqa: E402
 
@@ -21,7 +21,7 @@ SHORT = [
     name
     for name in GROUPS
     if name.startswith(("peers", "study", "scale"))
-    or name in ("statistics", "dense", "threads", "shapes", "batches")
+    or name in ("statistics", "dense", "threads", "shapes", "batches", "features", "streams")
 ]
 OTHERS = {"series", "curves", "split", "lines"}  # what holds measurements that are no comparison's
 NUMBER = re.compile(r"([\d,]+(?:\.\d+)?) (ms|s|MiB)\b")
@@ -42,6 +42,7 @@ def test_a_group_is_measured_rendered_and_drawn(name, tmp_path, monkeypatch):
     monkeypatch.setattr(images, "HAND_SHAPE", (6, 4))
     monkeypatch.setattr(scale, "QUICK_STREAM", 2_000)
     monkeypatch.setattr(shapes, "QUICK", shapes.QUICK[:2])
+    monkeypatch.setattr(features, "find_spec", lambda name: None)  # compiling takes long
     images.hands.cache_clear()
     options = measure.Options(quick=True)
     rows = [json.loads(json.dumps(row.measure(1))) for row in GROUPS[name](options)]

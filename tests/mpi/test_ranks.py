@@ -13,6 +13,7 @@ from pathlib import Path
 
 import _mpi.agreement
 import _mpi.fits
+import _mpi.pipelines
 import _mpi.streams  # noqa: F401  # they register their checks
 import numpy as np
 import pytest
@@ -200,6 +201,15 @@ def test_the_example_runs():
     for word in ("2 ranks", "1 thread", "fold", "reduce", "solve", "MB", "accuracy"):
         assert word in out, (word, out)
     assert float(re.search(r"accuracy[^0-9]*([0-9.]+)", out)[1]) > 0.8
+
+
+def test_the_example_of_convolutions_runs():
+    pytest.importorskip("aeon")
+    script = TESTS.parent / "examples" / "mpi_rocket.py"
+    code, out, err = run([mpiexec(), "-n", 2, sys.executable, script], 120)
+    assert code == 0, err
+    assert "2 ranks, 924 features made in blocks" in out
+    assert float(re.search(r"accuracy ([0-9.]+)", out)[1]) > 0.9
 
 
 def test_the_public_name_is_there():

@@ -5,6 +5,7 @@ import pytest
 import scipy.sparse as sp
 from _data.spark import ALPHAS, KINDS, Kind, assert_same_model, frame, spark_backend
 from sklearn.datasets import make_multilabel_classification
+from sklearn.preprocessing import StandardScaler
 
 from parallel_ridge import (
     ParallelRidgeClassifier,
@@ -207,6 +208,49 @@ def test_partial_fit_on_data_frames(spark, digits):
     model.partial_fit(floats, "label")
     same = ParallelRidgeClassifier(10.0).fit(np.vstack([X[:300] + 0.5, X[300:]]), y)
     assert_same_model(model, same, 1e-10)
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_alpha_is_chosen_from_batches_of_data_frames(spark, digits, grouped):
+    from pyspark.sql import types as T
+
+    X, y, _ = digits
+    group = np.arange(len(y)) // 30
+    more = [("subject", T.LongType(), group)]
+    whole = frame(spark, KINDS[0], X, y, more=more)
+    groups = "subject" if grouped else None
+    model = ParallelRidgeClassifierCV(ALPHAS, cv=3, prequential=True)
+    for part in np.array_split(np.arange(len(y)), 3):
+        rows = frame(spark, KINDS[0], X[part], y[part], more=[(*more[0][:2], group[part])])
+        model.partial_fit(rows, "label", np.arange(10), groups=groups)
+    same = ParallelRidgeClassifierCV(ALPHAS, cv=3, scoring="neg_mean_squared_error")
+    same.fit(whole, "label", groups=groups)
+    assert model.alpha_ == same.alpha_
+    for i in range(3):
+        name = f"split{i}_test_score"
+        np.testing.assert_allclose(model.cv_results_[name], same.cv_results_[name], 1e-12)
+    assert_same_model(model, same, 1e-12)
+    assert model.prequential_score_ > 0.8 and model.prequential_n_samples_ == len(y) * 2 // 3
+    answers = [row.prediction for row in model.predict(whole).select("prediction").collect()]
+    assert answers == same.predict(X).tolist()
+    with pytest.raises(ValueError, match="earlier rows were dealt by hashes"):
+        model.partial_fit(X, y, groups=None if groups is None else group)
+
+
+def test_a_pipeline_of_features_says_that_it_reads_no_data_frame(spark, digits):
+    from parallel_ridge import make_block_pipeline
+
+    X, y, _ = digits
+    rows = frame(spark, KINDS[0], X, y)
+    model = make_block_pipeline(StandardScaler(), ParallelRidgeClassifier())
+    with pytest.raises(
+        TypeError, match="DataFrame of pyspark, and BlockPipeline makes features in"
+    ):
+        model.fit(rows, "label")
+    model.fit(X, y)
+    for call in (model.predict, lambda rows: model.score(rows, "label")):
+        with pytest.raises(TypeError, match="DataFrame of pyspark"):
+            call(rows)
 
 
 def test_labels_that_the_model_never_saw_count_as_wrong(spark, digits):
