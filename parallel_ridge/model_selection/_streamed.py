@@ -67,7 +67,8 @@ def search_folds(
         warn_caller(
             f"alpha={', '.join(f'{alpha:g}' for alpha in sorted(lost))} cannot be scored from "
             f"statistics: the system of the rows {lost[min(lost)]}. The score is NaN, and the best of "
-            "the other alphas is chosen. Leave out the small alphas, or set standardize=True, to avoid that.",
+            "the other alphas is chosen. Leave out the small alphas, or set standardize=True, to avoid "
+            "that.",
             IllConditionedWarning,
         )
     values, _, fit_seconds, score_seconds = zip(*found, strict=True)
