@@ -58,16 +58,19 @@ def search_folds(
         return _scores_of(*item, alphas, problem, errors)
 
     found = backend.map(score, items)
-    for i, (_, lost, _, _) in enumerate(found):
-        if lost:
-            warn_caller(
-                f"alpha={', '.join(f'{alpha:g}' for alpha in lost)} cannot be scored from statistics: "
-                f"the system of the rows outside of fold {i} is ill-conditioned "
-                f"({next(iter(lost.values()))}). The score is NaN, and the best of the other alphas is "
-                "chosen. Leave out the small alphas, or set standardize=True, to avoid that.",
-                IllConditionedWarning,
-            )
-            break
+    lost = {
+        alpha: f"outside of fold {i} is ill-conditioned ({what})"
+        for i, (_, alphas_lost, _, _) in enumerate(found)
+        for alpha, what in alphas_lost.items()
+    }
+    if lost:
+        warn_caller(
+            f"alpha={', '.join(f'{alpha:g}' for alpha in sorted(lost))} cannot be scored from "
+            f"statistics: the system of the rows {lost[min(lost)]}. The score is NaN, and the best of "
+            "the other alphas is chosen. Leave out the small alphas, or set standardize=True, to avoid "
+            "that.",
+            IllConditionedWarning,
+        )
     values, _, fit_seconds, score_seconds = zip(*found, strict=True)
     p = len(alphas)
     return Scores(

@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from parallel_ridge.backends import Backend, get_backend, public_call, reader_of
+from parallel_ridge.backends import Backend, agree, get_backend, public_call, reader_of
 from parallel_ridge.estimators import ParallelRidgeClassifier, ParallelRidgeClassifierCV
 from parallel_ridge.pipelines._fitting import FitSamples
 from parallel_ridge.pipelines._making import Maker, Steps
@@ -160,7 +160,7 @@ class BlockPipeline(Pipeline):
             last_name, last = self._checked_steps()[-1]
             backend = get_backend(last.backend, last.n_jobs, X)
             _check_here(X)
-            backend.gather(self._check_options)
+            agree("fit_rows and dtype", backend.gather(self._checked_options))
             routed = self._check_method_params("fit", params)
             arguments = routed[last_name].get("fit", {})
             stream = _on_all(backend, lambda: self._opened(backend, X, y, arguments))
@@ -314,7 +314,14 @@ class BlockPipeline(Pipeline):
         return stream
 
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "_features")
+        """Whether the features are made by the steps that are there now."""
+        features: Features | None = vars(self).get("_features")
+        if features is None:
+            return False
+        maker: Any = features.make
+        made_by = [transformer for _, transformer in maker.steps]
+        now = [transformer for _, transformer in self._transformers()]
+        return len(made_by) == len(now) and all(a is b for a, b in zip(made_by, now, strict=True))
 
     def _transformers(self) -> Steps:
         """Steps before the last that are no passthrough."""
@@ -332,7 +339,8 @@ class BlockPipeline(Pipeline):
             )
         return self.steps
 
-    def _check_options(self) -> None:
+    def _checked_options(self) -> tuple[int, str]:
+        """Check the options; those that all processes must share."""
         for name in ("fit_rows", "block_rows"):
             value = getattr(self, name)
             if name == "block_rows" and value is None:
@@ -346,6 +354,7 @@ class BlockPipeline(Pipeline):
                 f"cache must be 'memory', the path of a folder or None; got {self.cache!r}, which is no "
                 "folder."
             )
+        return int(self.fit_rows), "None" if self.dtype is None else _dtype_name(self.dtype)
 
     def _probed(self, fitted: Steps, some: Any) -> Features:
         """What makes the features of all samples, by those of some."""

@@ -118,6 +118,7 @@ def pipelines_of_files(comm, folder):
 @check
 def pipelines_that_fail_on_one_rank(comm, folder):
     from _data.pipelines import Faulty
+    from sklearn.preprocessing import StandardScaler
 
     from parallel_ridge import ParallelRidgeClassifier
 
@@ -134,6 +135,14 @@ def pipelines_that_fail_on_one_rank(comm, folder):
         model = made(Faulty(fault, X[239, 0]), ParallelRidgeClassifier(backend="mpi"), block_rows=9)
         raises(comm, kind, [*words, *rank], lambda: model.fit(X[s], y[s]))
         assert not hasattr(model, "_features") and not hasattr(model[-1], "coef_")
+    if comm.size > 1:
+        model = made(
+            StandardScaler(),
+            ParallelRidgeClassifier(backend="mpi"),
+            fit_rows=50 if comm.rank == last else 60,
+        )
+        words = ["Ranks disagree on fit_rows and dtype"]
+        raises(comm, ValueError, words, lambda: model.fit(X[s], y[s]))
     short = y[s][1:] if comm.rank == last else y[s]
     model = made(Faulty(), ParallelRidgeClassifier(backend="mpi"))
     raises(comm, ValueError, ["inconsistent numbers", *rank], lambda: model.fit(X[s], short))
