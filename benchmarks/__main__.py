@@ -22,7 +22,17 @@ from benchmarks.figures import draw, draw_overview
 from benchmarks.measure import Group, Options
 from benchmarks.page import lines, machine, render
 
-MODULES = ("single_machine", "search", "shapes", "peers", "study", "scale", "mpi", "spark")
+MODULES = (
+    "single_machine",
+    "search",
+    "shapes",
+    "peers",
+    "study",
+    "scale",
+    "streams",
+    "mpi",
+    "spark",
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS, PAGE = ROOT / "benchmarks" / "results.json", ROOT / "docs" / "benchmarks.md"
