@@ -253,19 +253,22 @@ def test_mnist_folds_have_the_scores_of_scikit_learn(mnist):
 @pytest.mark.filterwarnings("ignore:The best alpha")
 @pytest.mark.parametrize("verbose", [0, 1])
 def test_long_searches_show_progress_if_asked(verbose, monkeypatch):
-    tqdm = pytest.importorskip("tqdm")
+    tqdm = pytest.importorskip("tqdm.auto")
     bars = []
 
-    def bar(items, **options):
-        bars.append((options["desc"], len(items)))
-        return items
+    class Bar(tqdm.tqdm):
+        def __init__(self, iterable=None, **options):
+            n = options["total"] if iterable is None else len(iterable)
+            bars.append((options["desc"], n))
+            super().__init__(iterable, **options)
 
-    monkeypatch.setattr(tqdm, "tqdm", bar)
+    monkeypatch.setattr(tqdm, "tqdm", Bar)
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(90, 3)), np.arange(90) % 3
     overlapping = ShuffleSplit(4, random_state=0)
     ParallelRidgeClassifierCV([1.0, 10.0, 100.0], cv=overlapping, verbose=verbose).fit(X, y)
     assert (("test sets", 4) in bars) == bool(verbose)
+    assert (("rows", 81) in bars) == bool(verbose)  # of each pass over a training set
 
 
 def test_many_test_sets_do_not_make_blocks_heavy():
