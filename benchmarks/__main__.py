@@ -29,6 +29,7 @@ MODULES = (
     "peers",
     "study",
     "scale",
+    "streams",
     "features",
     "mpi",
     "spark",

@@ -107,7 +107,7 @@ class ParallelRidgeClassifier(BatchClassifier):
     feature_names_in_ : ndarray of shape (d,) of str
         Only if X had column names that are all strings.
     feature_columns_ : tuple of str
-        Columns of features, if X was a Spark DataFrame.
+        Columns of features, if X was a table or a Spark DataFrame.
     n_iter_ : ndarray of shape (k,) of int, or None
         Iterations, of ``solver="cg"``.
     solver_ : str
@@ -185,6 +185,9 @@ class ParallelRidgeClassifier(BatchClassifier):
             Rows. Arrays of float32, float64, integers or booleans are used as they are. Rows in Spark
             stay in its executors (see the page on Spark): ``y`` and ``sample_weight`` then name
             columns, and an RDD has them in its items.
+            Paths, tables, datasets, arrays on disk and batches are read block by block (see the page
+            "Bigger than memory"); of a table, ``y`` and ``sample_weight`` may name columns, and
+            batches hold them.
         y : array-like of shape (n,), or indicator matrix of shape (n, k) for multilabel targets
             Labels of any kind that sorts.
         sample_weight : array-like of shape (n,), default=None

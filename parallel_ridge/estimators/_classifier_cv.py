@@ -133,7 +133,7 @@ class ParallelRidgeClassifierCV(BatchSearch):
     feature_names_in_ : ndarray of shape (d,) of str
         Only if X had column names that are all strings.
     feature_columns_ : tuple of str
-        Columns of features, if X was a Spark DataFrame.
+        Columns of features, if X was a table or a Spark DataFrame.
     n_iter_ : ndarray of shape (k,) of int, or None
     solver_ : str
         The solver that fitted ``coef_``.
@@ -220,6 +220,8 @@ class ParallelRidgeClassifierCV(BatchSearch):
         X : {array-like, sparse matrix} of shape (n, d), or Spark DataFrame or RDD
             Rows. Arrays of float32, float64, integers or booleans are used as they are. Of a DataFrame,
             ``y``, ``sample_weight`` and ``groups`` are names of columns.
+            Paths, tables, datasets, arrays on disk and batches are read block by block (see the page
+            "Bigger than memory"); their columns may be named too, and ``cv`` may name a column of folds.
         y : array-like of shape (n,), or indicator matrix of shape (n, k) for multilabel targets
             Labels of any kind that sorts.
         sample_weight : array-like of shape (n,), default=None
