@@ -44,15 +44,15 @@ test-spark35: $(VENV)-spark35/installed
 	$(VENV)-spark35/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps .
 	cd tests && ../$(VENV)-spark35/bin/python -P -m pytest -q -c ../pyproject.toml --rootdir=.. spark -k "threads or every_kind or named or small_partitions or garbage or pyspark_ml or streaming"
 
-# The tests of tensors, with torch for the CPU.
+# The tests of tensors, with torch for the CPU, and of time series, with aeon, which holds NumPy back.
 $(VENV)-torch/installed: $(VENV)/installed
 	test -x $(VENV)-torch/bin/python || $(PYTHON) -m venv $(VENV)-torch
-	$(VENV)-torch/bin/pip install --quiet --disable-pip-version-check "torch==2.13.0" pytest hypothesis array-api-strict "matplotlib>=3.8" ".[mpi-embedded]"
+	$(VENV)-torch/bin/pip install --quiet --disable-pip-version-check "torch==2.13.0" "aeon>=1" pytest hypothesis array-api-strict "matplotlib>=3.8" ".[mpi-embedded,arrow,hdf5,zarr]"
 	touch $@
 
 test-torch: $(VENV)-torch/installed
 	$(VENV)-torch/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps .
-	cd tests && ../$(VENV)-torch/bin/python -P -m pytest -q -c ../pyproject.toml --rootdir=.. tensors "docs/test_documentation.py::test_sessions_of_pages_are_true[torch]"
+	cd tests && ../$(VENV)-torch/bin/python -P -m pytest -q -c ../pyproject.toml --rootdir=.. tensors streams/test_batches.py pipelines "docs/test_documentation.py::test_sessions_of_pages_are_true[torch]" "docs/test_documentation.py::test_sessions_of_pages_are_true[bigger_than_memory]"
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

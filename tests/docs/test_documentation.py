@@ -60,8 +60,9 @@ def sessions(page):
 
 @pytest.mark.parametrize("page", [p for p in PAGES if ">>>" in sessions(p)], ids=lambda p: p.stem)
 def test_sessions_of_pages_are_true(page):
-    if "import torch" in sessions(page) and find_spec("torch") is None:
-        pytest.skip("torch is not installed: make test-torch installs it")
+    for package in ("torch", "aeon"):
+        if re.search(rf"(import|from) {package}\b", sessions(page)) and find_spec(package) is None:
+            pytest.skip(f"{package} is not installed: make test-torch installs it")
     test = doctest.DocTestParser().get_doctest(sessions(page), {}, page.name, str(page), 0)
     assert test.examples
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
