@@ -268,7 +268,7 @@ def test_long_searches_show_progress_if_asked(verbose, monkeypatch):
     overlapping = ShuffleSplit(4, random_state=0)
     ParallelRidgeClassifierCV([1.0, 10.0, 100.0], cv=overlapping, verbose=verbose).fit(X, y)
     assert (("test sets", 4) in bars) == bool(verbose)
-    assert (("rows", 81) in bars) == bool(verbose)  # of each pass over a training set
+    assert (("rows", 90) in bars) == bool(verbose)  # of the pass over all groups of rows
 
 
 def test_many_test_sets_do_not_make_blocks_heavy():
