@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 # Batches that pyarrow decodes beside the one asked for, of one file: none, since a thread of our own
-# reads ahead. Its defaults (16, of 4 files) fill memory; 2 took a third more memory than 0, and as
-# much time.
+# reads ahead. Its defaults (16, of 4 files) fill memory; 2 took a third more memory than 0, and no
+# less time.
 BATCHES_AHEAD = 0
 # Formats by the ending of a file's name; others are taken for Parquet.
 FORMATS = {
