@@ -59,7 +59,7 @@ S = TypeVar("S")
 T = TypeVar("T")
 V = TypeVar("V", bound=Value)
 # Memory for blocks that come from the host, in pinned memory that is dear to get.
-STAGED_BYTES = 2**26
+STAGED_BYTES = 2**27
 
 
 @dataclass
@@ -91,7 +91,8 @@ class TorchBackend(Backend):
     scores. The QR of ``solver="svd"`` and sparse rows are left to the CPU, block by block, and so are
     all passes but float32 and integer statistics where a device has no float64.
 
-    Products of float32 rows are IEEE float32 (never TF32), and their sums are float64 beyond 1,024 rows.
+    Products of float32 rows are IEEE float32 (never TF32), and their sums are float64 beyond 1,024 rows;
+    cards that multiply float64 as fast (A100, H100, H200) form them in float64.
     Rows of half precision are multiplied as they are with sums in float32, which are float64 beyond 4,096
     rows. Integers of up to 16 bits are summed exactly.
     """
@@ -113,7 +114,8 @@ class TorchBackend(Backend):
             return rows_of_all
         device = self._device_of(rows)
         block_bytes, halves = self.block_bytes, True
-        if not (isinstance(rows, TensorRows) and rows.tensor.device == device):
+        within_reach = isinstance(rows, TensorRows) and is_within_reach(rows.tensor, device)
+        if not within_reach:
             block_bytes = min(block_bytes, STAGED_BYTES)
         while device is not None and not source.sparse:
             there = on_device(reduction, source, device, block_bytes, halves)
@@ -233,6 +235,13 @@ class TorchBackend(Backend):
                 "move X."
             )
         return tensor.device
+
+
+def is_within_reach(tensor: Any, device: Any) -> bool:
+    """Whether a device reads a tensor without the help of the CPU."""
+    if device is None or tensor.device == device:
+        return True
+    return bool(device.type == "cuda" and tensor.is_pinned())
 
 
 def on_device(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from parallel_ridge.numerics import CLOSE_TO_ONE, LARGEST_ROUNDED
 from parallel_ridge.reductions import (
     AccuracyReduction,
+    BandLeverages,
     Confusion,
     ConfusionReduction,
     DecisionReduction,
@@ -27,6 +28,8 @@ from parallel_ridge.torch._statistics import NotFinite
 # How often a decision value, or a row, is in memory as float64 while it is scored, about.
 VALUE_COPIES = 4
 ROW_COPIES = 3
+# Coordinates of a row that leverages of a penalty take at a time.
+BANDWIDTH = 32
 
 
 class PathValues:
@@ -99,16 +102,19 @@ class LeaveOneOutValues:
         def there(array: Any) -> Any:
             return torch.as_tensor(array, dtype=self.double, device=device)
 
-        maps = np.dtype(np.float64)
-        self.axes = there(decisions.coordinates.maps[maps].coefs)
-        self.coefs = there(decisions.fitted.maps[maps].coefs)
-        diagonals = decisions.diagonals
-        self.interpolates = diagonals.left_out is not None
-        if diagonals.left_out is not None:
+        double = np.dtype(np.float64)
+        self.axes = there(decisions.coordinates.maps[double].coefs)
+        self.coefs = there(decisions.fitted.maps[double].coefs)
+        self.left_out = None if decisions.left_out is None else there(decisions.left_out)
+        leverages: Any = decisions.leverages
+        self.diagonal: Any = None
+        self.blocks: Any = None
+        if self.left_out is not None:
             self.filtered = there(decisions.filtered.coefs)
-            self.diagonal = there(diagonals.left_out)
+        elif isinstance(leverages, BandLeverages):
+            self.blocks = [there(blocks) for blocks in leverages.blocks]
         else:
-            self.diagonal = there(diagonals.fitted)
+            self.diagonal = there(leverages.fitted)
         self.means = there(decisions.means)
         self.target_means = there(decisions.target_means)
 
@@ -126,7 +132,7 @@ class LeaveOneOutValues:
                 values[close], _ = self._values(
                     block.X[close], weights, y[close], self.double, self.double
                 )
-        if self.interpolates and block.weights is not None:
+        if self.left_out is not None and block.weights is not None:
             # Rows with zero weight take no part in the interpolation.
             (none,) = torch.nonzero(block.weights == 0.0, as_tuple=True)
             rows = block.X[none].to(self.double) - self.means
@@ -138,12 +144,13 @@ class LeaveOneOutValues:
         torch = import_torch()
         rows = X.to(self.double) - self.means
         a = rows.to(leverage_dtype) @ self.axes.to(leverage_dtype).T
-        part = ((a * a) @ self.diagonal.to(leverage_dtype).T).to(self.double)
-        if not self.interpolates:
-            part += self.decisions.mean_leverage
+        if self.left_out is None:
+            part = self._leverages(a).to(self.double) + self.decisions.mean_leverage
+        else:
+            part = a.square() @ self.left_out.T
         if weights is not None:
             part *= weights[:, None]
-        if self.interpolates:
+        if self.left_out is not None:
             left = torch.where(part > 0.0, part, torch.ones_like(part))
             errors = (a @ self.filtered.T).unflatten(1, self.shape)
         else:
@@ -152,6 +159,24 @@ class LeaveOneOutValues:
             fitted = (rows.to(dtype) @ self.coefs.to(dtype).T).to(self.double)
             errors = fitted.unflatten(1, self.shape) + self.target_means - y
         return errors / left[:, :, None] + y, left
+
+    def _leverages(self, a: Any) -> Any:
+        """Leverages of rows with coordinates of shape (n, m), without the mean's; shape (n, p)."""
+        torch = import_torch()
+        if self.blocks is None:
+            return a.square() @ self.diagonal.to(a.dtype).T
+        # Squared lengths of what the factors' inverses make of rows, block by block.
+        inverses, before = (blocks.to(a.dtype) for blocks in self.blocks)
+        p, n_blocks, b, _ = inverses.shape
+        squares = torch.zeros((p, len(a)), dtype=a.dtype, device=a.device)
+        last: Any = None
+        for k in range(n_blocks):
+            z = torch.matmul(a[:, k * b : (k + 1) * b], inverses[:, k].mT)
+            if k:
+                z -= torch.matmul(last, before[:, k].mT)
+            squares += z.square().sum(2)
+            last = z
+        return squares.T
 
 
 VALUES: dict[type, Any] = {PathDecisions: PathValues, LeaveOneOutDecisions: LeaveOneOutValues}
@@ -181,7 +206,8 @@ class TensorScores:
         self.device = device
         p, t = reduction.decisions.shape
         self.block_rows = max(
-            LEAST_ROWS, block_bytes // (8 * (VALUE_COPIES * p * t + ROW_COPIES * n_features))
+            LEAST_ROWS,
+            block_bytes // (8 * (VALUE_COPIES * p * (t + BANDWIDTH) + ROW_COPIES * n_features)),
         )
 
     def values(self, total: dict[str, Any], block: TensorBlock) -> Any:

@@ -21,6 +21,8 @@ S = TypeVar("S")
 LEAST_VERSION = (2, 6)
 # Rows of the smallest block that is tried where a device is short of memory.
 LEAST_ROWS = 64
+# Compute capabilities of cards with matrix units for float64: A100, and H100 or H200.
+FAST_DOUBLES = ((8, 0), (9, 0))
 # Blocks whose copies and work may be under way at a time: one that arrives while one is worked on, and
 # one that is staged.
 IN_FLIGHT = 3
@@ -86,6 +88,13 @@ def has_float64(device: Any) -> bool:
 def multiplies_halves(device: Any) -> bool:
     """Whether the device multiplies matrices of half precision into float32 ones."""
     return device.type == "cuda" and hasattr(import_torch().ops.aten.bmm, "dtype")
+
+
+def multiplies_doubles(device: Any) -> bool:
+    """Whether the device multiplies float64 matrices as fast as float32 ones."""
+    if device.type != "cuda":
+        return False
+    return import_torch().cuda.get_device_capability(device) in FAST_DOUBLES
 
 
 def multiplies_bytes(device: Any) -> bool:

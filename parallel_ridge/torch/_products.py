@@ -10,7 +10,13 @@ from numpy.typing import NDArray
 from parallel_ridge.reductions import Moments, MomentsReduction, NormalProductReduction
 from parallel_ridge.torch._device import LEAST_ROWS, import_torch
 from parallel_ridge.torch._rows import TensorBlock, numpy_of
-from parallel_ridge.torch._statistics import NotFinite
+from parallel_ridge.torch._statistics import DOUBLE_ROWS, NotFinite, add_up, batches
+
+
+def add_products(total: Any, left: Any, right: Any) -> None:
+    """Add ``left^T right`` to a total, in pieces that give all processors of a GPU work."""
+    for A, B in zip(batches(left, DOUBLE_ROWS), batches(right, DOUBLE_ROWS), strict=True):
+        add_up(total, import_torch().bmm(A.mT, B))
 
 
 class TensorNormalProduct:
@@ -47,15 +53,18 @@ class TensorNormalProduct:
 
     def add(self, total: dict[str, Any], block: TensorBlock) -> None:
         """Add a block of rows."""
-        rows = block.X.double() - total["mean"]
+        centred = self.reduction.centred
+        rows = block.X - total["mean"] if centred else block.X.double()
         products = rows @ total["V"]
+        if not centred:
+            products -= total["mean"] @ total["V"]
         if "target_means" in total:
             members = block.members(self.reduction.n_classes)[:, self.reduction.targets]
             products = 2.0 * members.double() - 1.0 - total["target_means"] - products
         if block.weights is not None:
             products *= block.weights[:, None]
-        total["sums"][:-3] += rows.T @ products
-        total["sums"][-3] += products.sum(0)  # the sums of centred rows
+        add_products(total["sums"][:-3], rows, products)
+        total["sums"][-3 if centred else -2] += products.sum(0)
 
     def finish(self, total: dict[str, Any]) -> NDArray[np.float64]:
         """The product, in the scaled features."""
@@ -94,14 +103,14 @@ class TensorMoments:
     def add(self, total: dict[str, Any], block: TensorBlock) -> None:
         """Add a block of rows."""
         torch = import_torch()
-        X = block.X.double() - total["shift"]
+        X = block.X - total["shift"]
         members = block.members(self.reduction.n_classes).double()
         members = torch.cat([members, members.new_ones((len(X), 1))], dim=1)
         if block.weights is not None:
             members *= block.weights[:, None]
         total["rows"] += len(X)
         total["weights"] += members.sum(0)
-        total["sums"][:-1] += members.T @ X
+        add_products(total["sums"][:-1], members, X)
         total["sums"][-1] += members[:, -1] @ X.square()
 
     def finish(self, total: dict[str, Any]) -> Moments:

@@ -21,6 +21,8 @@ DTYPES = {
 }  # fmt: skip
 # Types of the same size for what torch does not do with unsigned ones.
 SIGNED = {"uint16": "int16", "uint32": "int32", "uint64": "int64"}
+# Tensors up to this size come from a GPU to pinned memory, at the speed of the bus, and stay there.
+PINNED_BYTES = 2**25
 # Labels whose range is wider than this are sorted to find the distinct ones.
 LABEL_RANGE = 2**16
 
@@ -54,6 +56,9 @@ def numpy_of(tensor: Any) -> NDArray[Any]:
     torch = import_torch()
     if tensor.dtype == torch.bfloat16:
         tensor = tensor.float()
+    if tensor.device.type == "cuda" and tensor.nbytes <= PINNED_BYTES:
+        host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+        tensor = host.copy_(tensor)
     array: NDArray[Any] = tensor.cpu().resolve_neg().numpy()
     return array
 
@@ -106,6 +111,9 @@ class TensorRows:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.asarray(numpy_of(self.tensor), dtype)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self.tensor.__dlpack__(**options)  # also says that the rows are in memory
 
     def stand_in(self) -> NDArray[Any]:
         """An array for checks that look at shape and dtype only; takes no memory."""
@@ -175,11 +183,12 @@ def encode_tensor(y: Any, classes: Any = None) -> tuple[TensorLabels, Target]:
         raise ValueError("y has no rows, so its classes are unknown: pass classes.")
     low, high = torch.stack(torch.aminmax(y)).tolist()
     if high - low < LABEL_RANGE:
-        away = y.long() - low
-        present = torch.zeros(high - low + 1, dtype=torch.bool, device=y.device)
-        present[away] = True
-        codes = (present.cumsum(0, dtype=torch.int32) - 1)[away]
-        found = numpy_of((present.nonzero()[:, 0] + low).to(y.dtype))
+        away = y.long() - low if low else y
+        present = numpy_of(torch.bincount(away, minlength=high - low + 1)) > 0
+        found = (np.flatnonzero(present) + low).astype(DTYPES[dtype_name(y)])
+        codes = away.int()
+        if not present.all():
+            codes = from_numpy(np.cumsum(present, dtype=np.int32) - 1).to(y.device)[away.long()]
     else:
         found, codes = torch.unique(y, return_inverse=True)
         found, codes = numpy_of(found), codes.int()

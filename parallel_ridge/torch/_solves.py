@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from parallel_ridge.torch._device import faithful_products, from_numpy, import_torch, out_of_memory
 
-# Order from which a device factorises sooner than the CPU, although the system travels there and back.
-LEAST_ORDER = 1024
+# Order from which a device factorises sooner than the CPU, although the system travels there and back:
+# an H200 solved 768 equations in 8.6 ms, 16 cores in 13.4 ms.
+LEAST_ORDER = 640
 # Steps of the estimate of a norm, as in LAPACK; two or three are usual.
 NORM_STEPS = 5
 

@@ -12,21 +12,24 @@ from numpy.typing import NDArray
 
 from parallel_ridge.numerics import EXACT_LIMIT, FAR, LARGEST_SUM, ROUNDING
 from parallel_ridge.reductions import PartialSums, StatisticsReduction
-from parallel_ridge.statistics import SufficientStatistics
+from parallel_ridge.statistics import SufficientStatistics, fold_rounding
 from parallel_ridge.torch._device import (
     LEAST_ROWS,
     has_float64,
     import_torch,
     multiplies_bytes,
+    multiplies_doubles,
     multiplies_halves,
 )
 from parallel_ridge.torch._rows import TensorBlock, TensorLabels, numpy_of
 
 # Rows whose products are summed in float32 before the sum joins a float64 total. Halves are summed by
 # tensor cores, and each sum must be worth the time to write it: 4,096 rows of 768 features take seven
-# times as long to multiply as their sum takes to write and to add.
+# times as long to multiply as their sum takes to write and to add. Sums of float64 products are as long
+# as a GPU needs to have work for all of its processors.
 FLOAT_ROWS = (64, 1024)
 HALF_ROWS = 4096
+DOUBLE_ROWS = 2048
 # Rows of bytes per product: 2^16 products of at most 2^14 fit in int32.
 BYTE_ROWS = 2**16
 # Columns per tile by the number of columns: only tiles on and above the diagonal are formed.
@@ -48,10 +51,9 @@ class Sums:
 
     Attributes
     ----------
-    gram : torch.Tensor of shape (d, d), int64 or float64
-        Tiles on and above the diagonal.
-    class_sums : torch.Tensor of shape (s, d)
-        For multilabel targets the last row is that of all rows.
+    sums : torch.Tensor of shape (d + s, d), int64 or float64
+        The Gram matrix, tiles on and above the diagonal, above the sums of classes; for multilabel
+        targets the last row is that of all rows.
     counts : torch.Tensor of shape (k,), int64
         Rows of each class, as far as they were counted on the device.
     class_counts, class_weights : ndarray of shape (k,)
@@ -64,8 +66,7 @@ class Sums:
         The largest that elements of exact sums of these can be.
     """
 
-    gram: Any
-    class_sums: Any
+    sums: Any
     counts: Any
     class_counts: NDArray[np.int64]
     class_weights: NDArray[np.float64]
@@ -73,6 +74,16 @@ class Sums:
     weight_sum: float = 0.0
     exact: Sums | None = None
     bound: int = 0
+
+    @property
+    def gram(self) -> Any:
+        """The Gram matrix."""
+        return self.sums[: self.sums.shape[1]]
+
+    @property
+    def class_sums(self) -> Any:
+        """The sums of classes."""
+        return self.sums[self.sums.shape[1] :]
 
 
 class TensorStatistics:
@@ -109,15 +120,22 @@ class TensorStatistics:
         self.home = device if has_float64(device) else torch.device("cpu")
         self.coarse = half and not reduction.exact
         self.half = self.coarse and multiplies_halves(device)
-        self.single = reduction.work_dtype == np.float32
+        single = reduction.work_dtype == np.float32
+        # Float64 products of float32 rows are exact, where they take no longer.
+        self.single = single and (self.half or not multiplies_doubles(device))
+        d, width = reduction.n_features, reduction.n_features + reduction.n_sums
         if self.half:
             self.sum_rows = HALF_ROWS
-        else:  # so few that their sums round about as much as one float32 operation
+        elif self.single:  # so few that their sums round about as much as one float32 operation
             few, many = FLOAT_ROWS
             self.sum_rows = max(few, min(many, 1 << int(4.0 * n_rows**0.5).bit_length() >> 1))
-        d, width = reduction.n_features, reduction.n_features + reduction.n_sums
-        itemsize = 2 if self.half else 4 if self.single else 8
-        row_bytes = itemsize * width + 4 * d * tile_of(d) // self.sum_rows
+        else:
+            self.sum_rows = DOUBLE_ROWS if d <= DOUBLE_ROWS else 4 * DOUBLE_ROWS
+        # Halves are read where they are; other rows are converted or moved to the shift first.
+        in_bytes = reduction.exact and reduction.work_dtype.itemsize == 1
+        itemsize = 2 if in_bytes and multiplies_bytes(device) else 4 if self.single else 8
+        row_bytes = 3 * reduction.n_sums + 6 * d * tile_of(d) // self.sum_rows
+        row_bytes += 0 if self.half else itemsize * (width + d * tile_of(d) // self.sum_rows)
         rows = max(block_bytes // row_bytes, LEAST_ROWS)
         if rows > self.sum_rows:
             rows = rows // self.sum_rows * self.sum_rows
@@ -149,10 +167,9 @@ class TensorStatistics:
             if not all(np.isfinite(sums.trace()) for sums in parts.grams):
                 raise NotFinite
         statistics = reduction.finish(parts)
-        if statistics.exact or not self.single:
+        if statistics.exact:
             return statistics
-        rounding = statistics.rounding * self._rounding(statistics.n_samples)
-        statistics = replace(statistics, rounding=rounding)
+        statistics = replace(statistics, rounding=self._rounding(statistics))
         if reduction is not self.reduction:
             about_zero = statistics.gram.diagonal().copy()
             statistics = statistics.reshift(self.reduction.shift.astype(np.float64), overwrite=True)
@@ -160,26 +177,30 @@ class TensorStatistics:
                 raise TooFewDigits
         return statistics
 
-    def _rounding(self, n_samples: int) -> float:
-        """Rounding error of sums in units of what the kernels of the CPU cause.
+    def _rounding(self, statistics: SufficientStatistics) -> NDArray[np.float64]:
+        """Estimated rounding error of the diagonal.
 
         A sum of m terms whose roundings are independent is off by about 2^-24 m / 4 per root of the
-        number of all terms. Tensor cores round towards zero, once in 16 terms, and rounded squares of
+        number of all terms (2^-53 for float64). Tensor cores round towards zero, and rounded squares of
         halves tend to one side, too: squares are 0 or 1 modulo 4. So the errors of all sums of halves add
-        up, to about 2^-24 m / 40 of the whole.
+        up: measured on an H200, to 2^-24 m / 19 of the whole for bfloat16 and m / 11 for float16.
         """
-        relative = 2.0**-24 * self.sum_rows / 4.0 / max(1, n_samples) ** 0.5
+        n = max(1, statistics.n_samples)
+        if not self.single:
+            double = np.dtype(np.float64)
+            rounding = fold_rounding(statistics.gram, statistics.class_sums, n, double)
+            return rounding * max(1.0, min(n, self.sum_rows) ** 0.5 / 8.0)
+        relative = 2.0**-24 * self.sum_rows / 4.0 / n**0.5
         if self.coarse:
-            relative += 2.0**-24 * self.sum_rows / 40.0
-        return max(1.0, relative * max(1, n_samples) ** 0.5 / ROUNDING["float32"])
+            relative += 2.0**-24 * self.sum_rows / 10.0
+        return statistics.rounding * max(1.0, relative * n**0.5 / ROUNDING["float32"])
 
     def _zero(self, exact: bool) -> Sums:
         torch = import_torch()
         d, k = self.reduction.n_features, len(self.reduction.target.classes)
         totals = {"dtype": torch.int64 if exact else torch.float64, "device": self.home}
         return Sums(
-            torch.zeros((d, d), **totals),
-            torch.zeros((self.reduction.n_sums, d), **totals),
+            torch.zeros((d + self.reduction.n_sums, d), **totals),
             torch.zeros(k, dtype=torch.int64, device=self.device),
             np.zeros(k, np.int64),
             np.zeros(k),
@@ -187,14 +208,13 @@ class TensorStatistics:
 
     def _partial(self, total: Sums) -> PartialSums:
         """The sums in the memory of this process."""
-        counts = total.class_counts + numpy_of(total.counts)
-        # Weights that were counted on the device are ones.
-        weights = total.class_weights + numpy_of(total.counts)
+        there, sums = numpy_of(total.counts), numpy_of(total.sums)
+        d = sums.shape[1]
         return PartialSums(
-            grams=[numpy_of(total.gram)],
-            class_sums=numpy_of(total.class_sums)[None],
-            class_counts=counts,
-            class_weights=weights,
+            grams=[sums[:d]],
+            class_sums=sums[d:][None],
+            class_counts=total.class_counts + there,
+            class_weights=total.class_weights + there,  # of those counted there, all are ones
             n_threads=1,
             n_samples=total.n_samples,
             weight_sum=total.weight_sum,
@@ -209,9 +229,10 @@ class TensorStatistics:
         X, shift = block.X, self.reduction.shift
         if not self.half:
             dtype = torch.float32 if self.single else torch.float64
-            X = X.to(dtype)
             if shift.any():
-                X = X - torch.as_tensor(shift.astype(np.float64), dtype=dtype, device=X.device)
+                there = torch.as_tensor(shift.astype(np.float64), dtype=dtype, device=X.device)
+                X = X.to(dtype) - there if self.single else X - there  # in one pass over the rows
+            X = X.to(dtype)
         left = X
         if block.weights is not None:
             left = X * block.weights.to(X.dtype)[:, None]
@@ -220,12 +241,13 @@ class TensorStatistics:
 
     def _add_products(self, total: Sums, left: Any, X: Any, members: Any) -> None:
         """Add ``left^T X``, tiles on and above the diagonal, and ``members^T left``."""
-        rows = self.sum_rows if self.single else len(X)
-        for A, B, M in zip(*(batches(part, rows) for part in (left, X, members)), strict=True):
+        for A, B, M in zip(
+            *(batches(part, self.sum_rows) for part in (left, X, members)), strict=True
+        ):
             for columns in tiles(X.shape[1]):
                 products = self._multiply(A[..., : columns.stop].mT, B[..., columns])
-                add_up(total.gram[: columns.stop, columns], products)
-            add_up(total.class_sums, self._multiply(M.mT, A))
+                add_up(total.gram[: columns.stop, columns], products, self.half)
+            add_up(total.class_sums, self._multiply(M.mT, A), self.half)
 
     def _multiply(self, a: Any, b: Any) -> Any:
         torch = import_torch()
@@ -291,12 +313,15 @@ class TensorStatistics:
         T[d : d + s, :m] = members.T
         products = torch._int_mm(T, T[:wide].T)[: d + s, :d]
         class_sums = products[d:].long()
-        total.gram += products[:d]
-        if unsigned:
+        if not unsigned:
+            total.sums[:d] += products[:d].to(total.sums.device)
+        else:
             sums = class_sums[-1] if self.reduction.target.multilabel else class_sums.sum(0)
-            total.gram += 128 * (sums[:, None] + sums) + 128 * 128 * m
+            moved = 128 * sums + 64 * 128 * m
+            gram = products[:d] + (moved[:, None] + moved)
+            total.sums[:d] += gram.to(total.sums.device)
             class_sums += 128 * members.sum(0)[:, None]
-        total.class_sums += class_sums
+        total.sums[d:] += class_sums.to(total.sums.device)
 
     def _check_bound(self, total: Sums, X: Any, largest: int) -> None:
         """Raise before sums of 16-bit integers can overflow, as the kernels do."""
@@ -356,12 +381,18 @@ def batches(X: Any, n_rows: int) -> Iterator[Any]:
         yield X[whole * n_rows :][None]
 
 
-def add_up(total: Any, products: Any) -> None:
-    """Add a batch of products to a total, in its dtype and on its device."""
+def add_up(total: Any, products: Any, single: bool = False) -> None:
+    """Add a batch of products to a total, in its dtype and on its device.
+
+    With ``single`` the products of the batch are first added up in their own dtype: torch converts all of
+    them otherwise. Halves have lost more already.
+    """
     products = products.to(total.device)
-    total += (
-        products.sum(0, dtype=total.dtype) if len(products) > 1 else products[0].to(total.dtype)
-    )
+    if len(products) > 1:
+        products = products.sum(0, dtype=None if single else total.dtype)
+    else:
+        products = products[0]
+    total += products.to(total.dtype)
 
 
 def padded(size: int) -> int:

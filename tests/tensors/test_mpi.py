@@ -9,6 +9,13 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parents[1]
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "MPIR_CVAR_POLLS_BEFORE_YIELD": "1",
+    # Open MPI refuses to run as root, which is who tests in a container.
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+}
 CODE = """
     import warnings
 
@@ -67,7 +74,7 @@ def test_two_ranks_fold_tensors():
     command = [str(launcher) if launcher.exists() else "mpiexec", "-n", "2", sys.executable]
     done = subprocess.run(
         [*command, "-c", textwrap.dedent(CODE)],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "MPIR_CVAR_POLLS_BEFORE_YIELD": "1"},
+        env={**os.environ, **ENVIRONMENT},
         cwd=TESTS,
         capture_output=True,
         text=True,

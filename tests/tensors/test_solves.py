@@ -27,18 +27,17 @@ def system_of(n, condition, seed=0):
     return np.triu(whole) + np.tril(np.full((n, n), np.nan), -1), norm
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("condition", [1.0, 30.0, 1e4])
 @pytest.mark.parametrize("n", [1, 2, 5, 40])
-def test_factors_and_conditions_are_those_of_lapack(n, condition, dtype, device):
+def test_factors_and_conditions_are_those_of_lapack(n, condition, device):
     import torch
 
     system, norm = system_of(n, condition)
-    there, here = system.astype(dtype), np.nan_to_num(system).astype(dtype)
+    there, here = system.copy(), np.nan_to_num(system)
     with factorising(_solves.DeviceCholesky(torch.device(device))):
         found, estimate = cholesky(there, norm, 1e30)
     expected, own = cholesky(here, norm, 1e30)
-    tolerance = 1e-10 if dtype == "float64" else 3e-3
+    tolerance = 1e-10
     np.testing.assert_allclose(np.tril(found), np.tril(expected), tolerance, tolerance)
     assert estimate == pytest.approx(own, rel=0.5)  # both are estimates
 
