@@ -32,6 +32,7 @@ from parallel_ridge import (
 from parallel_ridge.solvers import Problem, solve_refined
 from parallel_ridge.torch import _solves, _statistics
 
+PAGE = Path(__file__).parents[1] / "docs" / "gpu_figures.inc"
 PARTS: dict[str, Callable[[Bench], None]] = {}
 
 
@@ -256,9 +257,9 @@ def fits(bench: Bench) -> None:
         hand, _ = bench.median(lambda X=X, y=y: by_hand(X, y, 10, 1.0), 3)
         off = (torch.from_numpy(model.coef_) - by_hand(X, y, 10, 1.0)).abs().max()
         name = f"fit to {n:,} x {d} {str(dtype)[6:]}"
-        note = f"statistics {1e3 * sums:.1f} ms; by hand in float32 {1e3 * hand:.1f} ms, "
-        note += f"{hand / ours:.2f} times ours; they differ by {float(off):.0e}"
-        bench.add(name, 1e3 * ours, "ms", note)
+        bench.add(name, 1e3 * ours, "ms", f"by hand {hand / ours:.2f} times as long")
+        bench.add("  statistics", 1e3 * sums, "ms")
+        bench.add("  by hand in float32", 1e3 * hand, "ms", f"differs by {float(off):.0e}")
         del X, y
 
 
@@ -319,12 +320,37 @@ def threads() -> int:
     return TorchBackend().solve_threads()
 
 
+def table(results: dict[str, Any]) -> str:
+    """What the page on tensors shows of some results."""
+    lines = [
+        f"Measured on an {results['card']} (torch {results['torch']}); the CPU beside it: {results['host']}.",
+        "",
+        "| | | |",
+        "| --- | --- | --- |",
+    ]
+    last = ""
+    for row in results["rows"]:
+        last = row["name"] if not row["name"].startswith("  ") else last
+        name = row["name"].strip()
+        if name != last:
+            name = f"{last}: {name}"
+        note = row["note"].partition("; seed")[0]
+        lines.append(f"| {name} | {row['value']:.4g} {row['unit']} | {note} |")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--quick", action="store_true")
     arguments.add_argument("--json", type=Path, default=Path(__file__).with_name("gpu.json"))
+    arguments.add_argument(
+        "--render", action="store_true", help="write the page's table, measure nothing"
+    )
     arguments.add_argument("parts", nargs="*", choices=[[], *PARTS], help="all if none is given")
     options = arguments.parse_args()
+    if options.render:
+        PAGE.write_text(table(json.loads(options.json.read_text())))
+        return
     warnings.filterwarnings("ignore", "The best alpha")
     bench = Bench(options.quick)
     name = torch.cuda.get_device_name(0) if bench.gpu else "no GPU"

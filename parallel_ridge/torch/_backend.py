@@ -58,7 +58,9 @@ from parallel_ridge.torch._statistics import NotFinite, TensorStatistics, TooFew
 S = TypeVar("S")
 T = TypeVar("T")
 V = TypeVar("V", bound=Value)
-# Memory for blocks that come from the host, in pinned memory that is dear to get.
+# Memory for a block: a sixteenth of what is free, within these bounds.
+LEAST_BYTES, MOST_BYTES = 2**28, 2**31
+# The same for blocks that come from the host through pinned memory, which is dear to get.
 STAGED_BYTES = 2**27
 
 
@@ -75,9 +77,9 @@ class TorchBackend(Backend):
     device : str or torch.device, default=None
         Where to multiply. None is the device of a tensor, and for arrays the GPU if there is one, else
         the CPU. Rows on one GPU are not moved to another.
-    block_bytes : int, default=2**28
-        Memory on the device for each block and what is formed of it. Halved as often as necessary
-        where the device has less.
+    block_bytes : int, default=None
+        Memory on the device for each block and what is formed of it. None: a sixteenth of what is free,
+        256 MiB to 2 GiB. Halved as often as necessary where the device has less.
     n_jobs : int, default=None
         Threads of solves and of passes on the CPU, as of :class:`~parallel_ridge.OpenMPBackend`.
     process : int, default=0
@@ -98,7 +100,7 @@ class TorchBackend(Backend):
     """
 
     device: Any = None
-    block_bytes: int = 2**28
+    block_bytes: int | None = None
     n_jobs: int | None = None
     process: int = field(default=0, repr=False)
 
@@ -113,7 +115,7 @@ class TorchBackend(Backend):
             rows_of_all: Any = _rows_of(source)
             return rows_of_all
         device = self._device_of(rows)
-        block_bytes, halves = self.block_bytes, True
+        block_bytes, halves = self._block_bytes(device), True
         within_reach = isinstance(rows, TensorRows) and is_within_reach(rows.tensor, device)
         if not within_reach:
             block_bytes = min(block_bytes, STAGED_BYTES)
@@ -208,7 +210,7 @@ class TorchBackend(Backend):
         if device is None or X.ndim != 2:
             return answer(model, method, X)
         with faithful_products(device):
-            return answer(model, method, X, device, self.block_bytes)
+            return answer(model, method, X, device, self._block_bytes(device))
 
     def solve_threads(self) -> int:
         """Threads that a solve in this process may use."""
@@ -220,6 +222,13 @@ class TorchBackend(Backend):
 
     def _chosen(self) -> Any:
         return as_device(self.device, self.process)
+
+    def _block_bytes(self, device: Any) -> int:
+        """Memory for a block: many short kernels leave a large device waiting for the next one."""
+        if self.block_bytes is not None:
+            return self.block_bytes
+        memory = None if device is None else free_memory(device)
+        return LEAST_BYTES if memory is None else min(max(LEAST_BYTES, memory[0] // 16), MOST_BYTES)
 
     def _device_of(self, rows: Any) -> Any:
         """The device for rows: a tensor, `TensorRows` or others; None for the CPU's kernels."""
