@@ -24,35 +24,46 @@ demo: $(VENV)/installed
 test: $(VENV)/installed
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+# The package as the other environments install it: built once per call of make.
+.PHONY: build/wheel
+build/wheel: $(VENV)/installed
+	rm -rf $@
+	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir $@ .
+
+# Environments beside the first one: their packages are installed once, the wheel each time.
+WHEEL = $$(echo build/wheel/*.whl)
+OTHER_INSTALL = bin/pip install --quiet --disable-pip-version-check
+OTHER_TESTS = bin/python -P -m pytest -q -c ../pyproject.toml --rootdir=..
+
 # The estimator checks on the oldest scikit-learn that is supported.
-$(VENV)-oldest/installed: $(VENV)/installed
+$(VENV)-oldest/installed: $(VENV)/installed | build/wheel
 	test -x $(VENV)-oldest/bin/python || $(PYTHON) -m venv $(VENV)-oldest
-	$(VENV)-oldest/bin/pip install --quiet --disable-pip-version-check "scikit-learn==1.6.*" pytest hypothesis "pandas<3" .
+	$(VENV)-oldest/$(OTHER_INSTALL) "scikit-learn==1.6.*" pytest hypothesis "pandas<3" $(WHEEL)
 	touch $@
 
-test-oldest: $(VENV)-oldest/installed
-	$(VENV)-oldest/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps .
-	cd tests && ../$(VENV)-oldest/bin/python -P -m pytest -q -c ../pyproject.toml --rootdir=.. estimators model_selection -k "sklearn_check or (scikit_learn and not meta_estimators)"
+test-oldest: build/wheel $(VENV)-oldest/installed
+	$(VENV)-oldest/$(OTHER_INSTALL) --force-reinstall --no-deps $(WHEEL)
+	cd tests && ../$(VENV)-oldest/$(OTHER_TESTS) estimators model_selection -k "sklearn_check or (scikit_learn and not meta_estimators)"
 
 # The Spark tests on the oldest PySpark that is supported.
-$(VENV)-spark35/installed: $(VENV)/installed
+$(VENV)-spark35/installed: $(VENV)/installed | build/wheel
 	test -x $(VENV)-spark35/bin/python || $(PYTHON) -m venv $(VENV)-spark35
-	$(VENV)-spark35/bin/pip install --quiet --disable-pip-version-check "pyspark==3.5.*" setuptools "pandas>=2.2,<3" "pyarrow>=15" pytest hypothesis .
+	$(VENV)-spark35/$(OTHER_INSTALL) "pyspark==3.5.*" setuptools "pandas>=2.2,<3" "pyarrow>=15" pytest hypothesis $(WHEEL)
 	touch $@
 
-test-spark35: $(VENV)-spark35/installed
-	$(VENV)-spark35/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps .
-	cd tests && ../$(VENV)-spark35/bin/python -P -m pytest -q -c ../pyproject.toml --rootdir=.. spark -k "threads or every_kind or named or small_partitions or garbage or pyspark_ml or streaming"
+test-spark35: build/wheel $(VENV)-spark35/installed
+	$(VENV)-spark35/$(OTHER_INSTALL) --force-reinstall --no-deps $(WHEEL)
+	cd tests && ../$(VENV)-spark35/$(OTHER_TESTS) spark -k "threads or every_kind or named or small_partitions or garbage or pyspark_ml or streaming"
 
 # The tests of tensors, with torch for the CPU, and of time series, with aeon, which holds NumPy back.
-$(VENV)-torch/installed: $(VENV)/installed
+$(VENV)-torch/installed: $(VENV)/installed | build/wheel
 	test -x $(VENV)-torch/bin/python || $(PYTHON) -m venv $(VENV)-torch
-	$(VENV)-torch/bin/pip install --quiet --disable-pip-version-check "torch==2.13.0" "aeon>=1" pytest hypothesis array-api-strict "matplotlib>=3.8" ".[mpi-embedded,arrow,hdf5,zarr]"
+	$(VENV)-torch/$(OTHER_INSTALL) "torch==2.13.0" "aeon>=1" pytest hypothesis array-api-strict "matplotlib>=3.8" "$(WHEEL)[mpi-embedded,arrow,hdf5,zarr]"
 	touch $@
 
-test-torch: $(VENV)-torch/installed
-	$(VENV)-torch/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps .
-	cd tests && ../$(VENV)-torch/bin/python -P -m pytest -q -c ../pyproject.toml --rootdir=.. tensors streams/test_batches.py pipelines "docs/test_documentation.py::test_sessions_of_pages_are_true[torch]" "docs/test_documentation.py::test_sessions_of_pages_are_true[bigger_than_memory]"
+test-torch: build/wheel $(VENV)-torch/installed
+	$(VENV)-torch/$(OTHER_INSTALL) --force-reinstall --no-deps $(WHEEL)
+	cd tests && ../$(VENV)-torch/$(OTHER_TESTS) tensors streams/test_batches.py pipelines "docs/test_documentation.py::test_sessions_of_pages_are_true[torch]" "docs/test_documentation.py::test_sessions_of_pages_are_true[bigger_than_memory]"
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

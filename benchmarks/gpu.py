@@ -323,7 +323,8 @@ def threads() -> int:
 def table(results: dict[str, Any]) -> str:
     """What the page on tensors shows of some results."""
     lines = [
-        f"Measured on an {results['card']} (torch {results['torch']}); the CPU beside it: {results['host']}.",
+        f"Measured on an {results['card']} with torch {results['torch']}; beside it, a CPU of "
+        f"{results['host']}.",
         "",
         "| | | |",
         "| --- | --- | --- |",

@@ -132,7 +132,8 @@ def _axes(searcher: PenaltySearch, statistics: SufficientStatistics) -> _Axes:
         d = statistics.n_features
         with blas_of_solve(d):
             system = NormalEquations(statistics, searcher.problem)
-            if system.condition_bound(smallest) > system.search_limit(smallest):
+            limit = system.search_limit(smallest)
+            if system.condition_bound(smallest) > limit and system.condition(smallest) > limit:
                 return _of_spectrum(system.spectrum_of_factor(smallest), searcher.alphas, rows)
             # Rows that a fit can interpolate keep their digits in principal axes only.
             if d + 1 < rows and rows * len(searcher.alphas) < BAND_ROWS * d * d:

@@ -206,6 +206,17 @@ class NormalEquations:
         trace = float((self.gram.diagonal() / self.penalties).sum())  # no eigenvalue is larger
         return trace / penalty + 1.0 if penalty else np.inf
 
+    def condition(self, alpha: float) -> float:
+        """Estimated condition number in the metric of the penalty; ``d^3 / 6`` multiplications."""
+        system = self._metric(np.sqrt(self.penalties)).T
+        system.flat[:: len(system) + 1] += self.penalty(alpha)
+        magnitudes = np.abs(np.triu(system))
+        norm = magnitudes.sum(axis=0) + magnitudes.sum(axis=1) - magnitudes.diagonal()
+        try:
+            return cholesky(system, norm, np.inf)[1]
+        except IllConditioned:
+            return np.inf
+
     def factorise(self, alpha: float, overwrite: bool, limit: float) -> CholeskyFactor:
         """Cholesky factorisation of the system scaled to a unit diagonal.
 
