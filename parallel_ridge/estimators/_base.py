@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import accuracy_score
-from sklearn.utils import check_consistent_length, gen_batches, gen_even_slices
+from sklearn.utils import check_consistent_length, gen_batches
 from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
 
 from parallel_ridge.backends import (
@@ -389,8 +389,9 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
             for rows in gen_batches(n, X.block_rows):
                 part(rows, n_threads)
         elif LinearMap.reads(X):
-            for rows in gen_even_slices(n, max(1, n * work // ONE_CALL)):
-                part(rows, n_threads)
+            n_parts = max(1, n * work // ONE_CALL)
+            for i in range(n_parts):  # of even sizes: a few rows sum in another order
+                part(slice(n * i // n_parts, n * (i + 1) // n_parts), n_threads)
         elif n <= PART_ROWS:
             part(slice(0, n))
         else:

@@ -27,7 +27,7 @@ ctypedef fused real:
     float
     double
 
-# Right-hand sides that `solution_squares` solves for at a time: their blocks stay in the L2 cache.
+# Right-hand sides that `solution_squares` solves for at a time: two blocks of them stay in a core's cache.
 cdef Py_ssize_t SQUARES_ROWS = 256
 
 
@@ -39,10 +39,7 @@ cdef double[::1] workspace(double size):
 
 
 def eigenvectors(double[::1, :] matrix, double[::1] values):
-    """Replace a lower triangle by its eigenvectors, eigenvalues ascending; return LAPACK's info.
-
-    SciPy's wrapper of the same routine holds the GIL, and so blocks all other threads.
-    """
+    """Replace a lower triangle by its eigenvectors, eigenvalues ascending; return LAPACK's info."""
     cdef int info = 0, order = <int> matrix.shape[0], n_integers = 0, ask = -1
     cdef double size = 0.0
     expect(
@@ -69,7 +66,7 @@ cdef int panels(Py_ssize_t order, Py_ssize_t width):
 
 
 def banded(double[::1, :] matrix, double[::1, :, :] triangles):
-    """Rotate a lower triangle to a band; its memory below the band and `triangles` keep the rotation.
+    """Reduce a symmetric matrix, its lower triangle, to a band; its memory below the band and `triangles` keep Q.
 
     `triangles` has shape (b, b, (order - 1) // b) for a band of b diagonals below the main one. The
     reflections of a panel of b columns are ``I - V T V^T``: V stays below the band, T in `triangles`.
@@ -217,16 +214,16 @@ def solution_squares(
         return
     cdef Py_ssize_t most = min(n, SQUARES_ROWS)
     dtype = np.float64 if real is double else np.float32
-    cdef real[:, :, ::1] held = np.empty((2, p, most * b), dtype)
-    cdef real[:, ::1] squares = np.empty((p, most * b), dtype)
+    cdef real[:, ::1] held = np.empty((2, most * b), dtype)
+    cdef real[::1] squares = np.empty(most * b, dtype)
     with nogil:
         for part in range((n + most - 1) // most):
             start = part * most
             m = <int> min(most, n - start)
             length = m * b
-            for k in range(K):
-                for s in range(p):
-                    z, last = &held[k % 2, s, 0], &held[1 - k % 2, s, 0]
+            for s in range(p):
+                for k in range(K):
+                    z, last = &held[k % 2, 0], &held[1 - k % 2, 0]
                     if real is double:
                         dgemm(b"T", b"N", &b, &m, &b, &one, <double *> &own[s, k, 0, 0], &b,
                               <double *> &rows[start, k * b], &stride, &zero, z, &b)
@@ -241,15 +238,14 @@ def solution_squares(
                                   z, &b)
                     if k == 0:
                         for i in range(length):
-                            squares[s, i] = z[i] * z[i]
+                            squares[i] = z[i] * z[i]
                     else:
                         for i in range(length):
-                            squares[s, i] += z[i] * z[i]
-            for s in range(p):
+                            squares[i] += z[i] * z[i]
                 for i in range(m):
                     out[start + i, s] = 0.0
                     for j in range(b):
-                        out[start + i, s] += squares[s, i * b + j]
+                        out[start + i, s] += squares[i * b + j]
 
 
 def cholesky(double[::1, :] matrix, int panel):

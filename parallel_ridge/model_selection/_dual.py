@@ -76,8 +76,7 @@ def dual_leave_one_out(
                 form = system.banded()
                 rotated = form.rotate(system.rhs)
                 factors = [form.factor(alpha) for alpha in searcher.alphas]
-                solutions = np.array([factor.solve(rotated, whole=True) for factor in factors])
-                return form.coordinates(), factors, solutions, system.target_means
+                return form.coordinates(), factors, rotated, system.target_means
 
         return searcher.backend.map(solve, [rows.weights])[0]
 
@@ -86,12 +85,16 @@ def dual_leave_one_out(
     except IllConditioned:
         rows.products = None
         return None
-    coordinates, factors, solutions, target_means = found
+    coordinates, factors, rotated, target_means = found
 
     def decisions(some: Sequence[int]) -> DualLeaveOneOutDecisions:
+        chosen = [factors[j] for j in some]
+        solutions = np.empty((coordinates.shape[1], len(chosen), rotated.shape[1]))
+        for i, factor in enumerate(chosen):
+            solutions[:, i] = factor.solve(rotated, whole=True)
         return DualLeaveOneOutDecisions(
-            band_leverages([factors[j] for j in some]),
-            solutions[some],
+            band_leverages(chosen),
+            solutions,
             target_means,
             searcher.errors.targets,
             len(searcher.target.classes),

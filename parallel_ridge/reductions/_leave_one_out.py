@@ -10,7 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parallel_ridge.kernels import _lapack
-from parallel_ridge.numerics import CLOSE_TO_ONE, LARGEST_ROUNDED, LEVERAGE_ROUNDING
+from parallel_ridge.numerics import (
+    CLOSE_TO_ONE,
+    FLOAT32_LEVERAGE,
+    LARGEST_ROUNDED,
+    LEVERAGE_ROUNDING,
+)
 from parallel_ridge.reductions._base import raise_not_finite
 from parallel_ridge.reductions._decisions import Decisions
 from parallel_ridge.reductions._linear import LinearMap
@@ -20,9 +25,8 @@ from parallel_ridge.sources import Block, shifted
 class Leverages(Protocol):
     """What gives the leverages of rows in the axes of a system, for p penalties, without the mean's."""
 
-    @property
-    def rounding(self) -> float:
-        """Estimated error of a leverage formed in float32."""
+    def fit_single(self, dtype: np.dtype[Any]) -> bool:
+        """Whether float32 has enough digits for the leverages of rows of a dtype."""
 
     def of(self, a: NDArray[Any]) -> NDArray[np.float64]:
         """Leverages of rows with coordinates of shape (n, m), which are destroyed; shape (n, p)."""
@@ -37,6 +41,7 @@ class AxisLeverages:
     fitted : ndarray of shape (p, m)
         One over the sum of squares plus the penalty.
     rounding : float
+        Estimated error of a leverage formed in float32.
     left_out : ndarray of shape (p, m), or None
         If the rows can be interpolated (as many axes as rows): what fits leave of each axis, so
         that no digits are lost where the leverage is close to 1.
@@ -48,6 +53,12 @@ class AxisLeverages:
     rounding: float
     left_out: NDArray[np.float64] | None = None
     filtered: NDArray[np.float64] | None = None
+
+    def fit_single(self, dtype: np.dtype[Any]) -> bool:
+        """Whether the rows are float32 themselves, or little is lost; not beyond float32's range."""
+        return self.rounding <= (
+            np.finfo(np.float64).max if dtype == np.float32 else LEVERAGE_ROUNDING
+        )
 
     def of(self, a: NDArray[Any]) -> NDArray[np.float64]:
         """Leverages of rows."""
@@ -64,19 +75,34 @@ class BandLeverages:
         Inverses of the diagonal blocks of the factors.
     before : ndarray of shape (p, K, b, b)
         What each block of a solution takes of the block before it.
+    rounding : float
+        Estimated error of a leverage formed in float32.
     """
 
-    rounding = np.inf
-
-    def __init__(self, inverses: NDArray[np.float64], before: NDArray[np.float64]) -> None:
+    def __init__(
+        self, inverses: NDArray[np.float64], before: NDArray[np.float64], rounding: float = np.inf
+    ) -> None:
         self.blocks = inverses, before
+        self.rounding = rounding
+        self._single: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+
+    def fit_single(self, dtype: np.dtype[Any]) -> bool:
+        """Whether the rows are float32 themselves, and not too much is lost."""
+        return dtype == np.float32 and self.rounding <= FLOAT32_LEVERAGE
 
     def of(self, a: NDArray[Any]) -> NDArray[np.float64]:
         """Squared lengths of what the factors' inverses make of rows."""
-        inverses, before = (np.asarray(blocks, a.dtype) for blocks in self.blocks)
+        inverses, before = self.blocks if a.dtype == np.float64 else self._in_single()
         squares = np.empty((len(a), len(inverses)), a.dtype)
         _lapack.solution_squares(np.ascontiguousarray(a), inverses, before, squares)
         return squares.astype(np.float64, copy=False)
+
+    def _in_single(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """The blocks in float32, once for all threads (or, at worst, once for each)."""
+        if self._single is None:
+            inverses, before = (np.asarray(blocks, np.float32) for blocks in self.blocks)
+            self._single = inverses, before
+        return self._single
 
 
 class LeaveOneOutDecisions(Decisions):
@@ -101,7 +127,8 @@ class LeaveOneOutDecisions(Decisions):
     mean_leverage : float
         ``1 / W``, or 0 without an intercept.
     dtype : dtype
-        Dtype of the computation: float32 for float32 rows, except rows with leverages close to 1.
+        Dtype of the computation: float32 for float32 rows, except rows with leverages close to 1, and
+        leverages that would lose too many digits.
     full : ndarray of shape (d,), bool, default=False
         See `NormalProductReduction`.
 
@@ -138,8 +165,7 @@ class LeaveOneOutDecisions(Decisions):
             self.left_out, dtype = leverages.left_out, double
             self.filtered = LinearMap(-leverages.filtered, np.zeros(n_values))
         self.dtype = dtype
-        small = dtype == single or leverages.rounding <= LEVERAGE_ROUNDING
-        self.leverage_dtype = single if small else double
+        self.leverage_dtype = single if leverages.fit_single(dtype) else double
         # Sparse rows are centred only in columns far from zero, where hardly any value is zero.
         self.far = np.where(full, means, 0.0)
         self.coordinates = _CentredProduct(axes.T, means - self.far, {double, self.leverage_dtype})
@@ -221,7 +247,8 @@ class LeaveOneOutDecisions(Decisions):
         if leverage_dtype == np.float64:
             return [whole]
         least = CLOSE_TO_ONE if self.dtype == np.float32 else 1.0 - LARGEST_ROUNDED
-        close = np.flatnonzero(whole.left.min(axis=1, initial=1.0) < least)
+        # What float32 does not hold is formed again, too.
+        close = np.flatnonzero(~(whole.left.min(axis=1, initial=1.0) >= least))
         if not len(close):
             return [whole]
         weights = None if block.weights is None else block.weights[close]
@@ -295,7 +322,7 @@ class DualLeaveOneOutDecisions(Decisions):
     ----------
     leverages : BandLeverages
         Gives ``C_ii`` for p penalties.
-    solutions : ndarray of shape (p, r, t)
+    solutions : ndarray of shape (r, p, t)
         ``C y`` in the axes.
     target_means : ndarray of shape (t,)
     targets : slice
@@ -316,10 +343,9 @@ class DualLeaveOneOutDecisions(Decisions):
         targets: slice,
         n_classes: int,
     ) -> None:
-        p, r, t = solutions.shape
-        self.shape = (p, t)
+        self.shape = solutions.shape[1:]
         self.leverages = leverages
-        self.weights = np.ascontiguousarray(solutions.transpose(1, 0, 2).reshape(r, p * t))
+        self.weights = solutions.reshape(len(solutions), -1)
         self.target_means = target_means
         self.targets = targets
         self.n_classes = n_classes

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from parallel_ridge.exceptions import IllConditioned
 from parallel_ridge.kernels import _lapack
+from parallel_ridge.numerics import FLOAT32_RANGE
 from parallel_ridge.reductions import BandLeverages
 from parallel_ridge.solvers._problem import Solution, with_intercept
 
@@ -25,8 +26,8 @@ BANDWIDTH = 32
 class Band:
     """A symmetric matrix as ``Q B Q^T``, where ``B`` is banded and ``Q`` is orthogonal.
 
-    Unlike a tridiagonal form or an eigendecomposition, it takes nothing but products of matrices:
-    ``2/3 m^3`` multiplications, in about twice the time of as many in a Cholesky factorisation.
+    Unlike a tridiagonal form or an eigendecomposition, it is almost all products of matrices:
+    ``2/3 m^3`` multiplications, as many as in four Cholesky factorisations.
 
     Parameters
     ----------
@@ -133,10 +134,13 @@ class BandFactor:
 
 def band_leverages(factors: Sequence[BandFactor]) -> BandLeverages:
     """Leverages for several penalties, of rows in the axes."""
-    return BandLeverages(
-        np.stack([factor.inverses for factor in factors]),
-        np.stack([factor.before for factor in factors]),
-    )
+    rounding = 2.0**-24 * max(factor.condition for factor in factors) ** 0.5
+    inverses = np.stack([factor.inverses for factor in factors])
+    # Blocks near the end of float32's range may leave it when they are squared.
+    sizes = np.abs(inverses).max(axis=(1, 2, 3), initial=0.0)
+    if not all(1.0 / FLOAT32_RANGE**0.5 < size < FLOAT32_RANGE**0.5 for size in sizes):
+        rounding = np.inf
+    return BandLeverages(inverses, np.stack([factor.before for factor in factors]), rounding)
 
 
 @dataclass(frozen=True)
@@ -167,14 +171,14 @@ class BandedForm:
         if not columns:
             return []
         system, t = self.system, columns[0].shape[1]
-        coefs = np.zeros((len(columns) * t, len(system.varies)))
-        found = self.band.rotate(np.concatenate(columns, axis=1), back=True)
-        coefs[:, system.varies] = (found / self.root[:, None]).T
+        coefs = np.zeros((len(columns), t, len(system.varies)))
+        for coef, column in zip(coefs, columns, strict=True):  # one at a time, to save memory
+            coef[:, system.varies] = (self.band.rotate(column, back=True) / self.root[:, None]).T
         return [
             with_intercept(
                 coef, system.means, system.target_means, bool(system.problem.fit_intercept)
             )
-            for coef in coefs.reshape(len(columns), t, -1)
+            for coef in coefs
         ]
 
     def axes(self) -> NDArray[np.float64]:

@@ -128,7 +128,7 @@ class DualSystem:
         return float((self.rounding[real] / diagonal[real]).max(initial=0.0))
 
     def factorise(self, alpha: float, limit: float = REFINE_LIMIT) -> DualFactor:
-        """Cholesky factorisation; ``m^3 / 3`` multiplications.
+        """Cholesky factorisation; ``m^3 / 6`` multiplications.
 
         Raises
         ------
@@ -159,7 +159,7 @@ class DualSystem:
         A = self.matrix.copy()
         mirror = None
         if self.problem.fit_intercept:
-            # A reflection takes the direction of the mean, which has no variance, to the first axis.
+            # A reflection maps the direction of the mean, which has no variance, to the first axis.
             mirror = self.mean.copy()
             mirror[0] += 1.0 if mirror[0] >= 0.0 else -1.0
             mirror /= np.linalg.norm(mirror)
@@ -206,12 +206,18 @@ class DualSystem:
             form = self.banded()
             rotated = form.rotate(self.rhs)
             for alpha in alphas:
-                yield form.rotate_back(form.factor(alpha).solve(rotated))
+                try:
+                    yield form.rotate_back(form.factor(alpha).solve(rotated))
+                except IllConditioned:  # unless scaling mends it
+                    yield self._by_cholesky(alpha)
             return
         for alpha in alphas:
-            factor = self.factorise(alpha)
-            self.check_search(factor.condition, alpha)
-            yield factor.solve(self.rhs)
+            yield self._by_cholesky(alpha)
+
+    def _by_cholesky(self, alpha: float) -> NDArray[np.float64]:
+        factor = self.factorise(alpha)
+        self.check_search(factor.condition, alpha)
+        return factor.solve(self.rhs)
 
 
 @dataclass(frozen=True)

@@ -221,7 +221,7 @@ class NormalEquations:
         """Cholesky factorisation of the system scaled to a unit diagonal.
 
         The condition number after scaling, which is estimated, governs the error (Higham, Accuracy
-        and Stability of Numerical Algorithms, 2nd ed., section 10.1). The cost is d^3 / 3
+        and Stability of Numerical Algorithms, 2nd ed., section 10.1). The cost is d^3 / 6
         multiplications.
 
         Raises

@@ -124,7 +124,7 @@ def solve_path(
     -------
     solutions : list of Solution
     solver : {"cholesky", "banded", "eigen"}
-        The last solver used. If none is accurate, an `IllConditionedWarning` says so.
+        The solver of most penalties. If none is accurate, an `IllConditionedWarning` says so.
     """
     system = NormalEquations(statistics, problem)
 

@@ -77,7 +77,7 @@ class Spectrum:
         """Estimated error of leverages in float32; infinite if it cannot hold their factors."""
         largest = fitted.max(axis=0, initial=0.0)
         sizes = [np.abs(part).max(initial=0.0) for part in (self.squares, self.axes, largest)]
-        if max(sizes) > FLOAT32_RANGE:
+        if max(sizes) > FLOAT32_RANGE or sizes[-1] < 1.0 / FLOAT32_RANGE:
             return np.inf
         # Each product rounds by 2^-24, independently. Axes without variance contribute only
         # second-order error.

@@ -8,7 +8,7 @@ user passes; `survey` takes the first look, and makes a stream a source of block
 from parallel_ridge.streams._ahead import read_ahead
 from parallel_ridge.streams._answers import answer, count_right
 from parallel_ridge.streams._arrow import read_features, read_groups, read_labels, read_weights
-from parallel_ridge.streams._base import MappedStream, Piece, Stream
+from parallel_ridge.streams._base import Piece, Stream
 from parallel_ridge.streams._builder import StatisticsBuilder, spread_rows
 from parallel_ridge.streams._columns import check_names, choose_features
 from parallel_ridge.streams._datasets import is_path
@@ -20,7 +20,6 @@ from parallel_ridge.streams._table_stream import Roles
 
 __all__ = [
     "FoundLabels",
-    "MappedStream",
     "Piece",
     "Roles",
     "StatisticsBuilder",

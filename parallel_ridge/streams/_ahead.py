@@ -32,7 +32,9 @@ def read_ahead(items: Iterator[T], depth: int = ITEMS_AHEAD) -> Iterator[T]:
             pending.append(reader.submit(read))
             yield item  # type: ignore[misc]
     finally:
-        reader.shutdown(wait=True, cancel_futures=True)
-        close = getattr(items, "close", None)
-        if close is not None:
-            close()
+        try:
+            reader.shutdown(wait=True, cancel_futures=True)
+        finally:  # also if Ctrl-C comes once more
+            close = getattr(items, "close", None)
+            if close is not None:
+                close()

@@ -111,8 +111,6 @@ def read_labels(array: pa.Array, name: str, start: int = 0) -> tuple[Labels, Tar
     _check_nulls(array, name, start)
     if _is_list(array.type):
         return encode_labels(_lists(array, name, start))
-    if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
     if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
         return _encode_strings(array)
     if not holds_numbers(array.type):
@@ -169,11 +167,13 @@ def read_groups(array: pa.Array, name: str, start: int = 0) -> NDArray[Any]:
 
 
 def _plain(array: pa.Array) -> pa.Array:
-    """An array in the layout that the readers know; tensors become lists, and views are resolved."""
+    """An array in a layout that the readers know: no tensors, dictionaries or views."""
     import pyarrow as pa
 
     if isinstance(array, pa.ExtensionArray):
         array = array.storage
+    if pa.types.is_dictionary(array.type):  # whose nulls may be among its values
+        array = array.dictionary_decode()
     for is_view, kind in (("is_string_view", pa.large_string), ("is_binary_view", pa.large_binary)):
         # Older versions of pyarrow know no views.
         if getattr(pa.types, is_view, lambda _: False)(array.type):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -84,39 +84,6 @@ class Stream(ABC):
         pieces = self.pieces()
         with closing(pieces):  # type: ignore[type-var]
             return next(pieces, None)
-
-    def mapped(self, function: Callable[[Any], Any]) -> MappedStream:
-        """The same stream with a function applied to the X of each piece."""
-        return MappedStream(self, function)
-
-
-class MappedStream(Stream):
-    """A stream with a function applied to the X of each piece.
-
-    Parameters
-    ----------
-    stream : Stream
-    function : callable
-        ``function(X)``: as many rows.
-    """
-
-    def __init__(self, stream: Stream, function: Callable[[Any], Any]) -> None:
-        self.stream = stream
-        self.function = function
-        self.description = stream.description
-        self.once = stream.once
-        self.labels_apart = stream.labels_apart
-
-    def pieces(self, features: bool = True) -> Iterator[Piece]:
-        """Pieces of the stream, each mapped when it is asked for."""
-        pieces = self.stream.pieces(features)
-        with closing(pieces):  # type: ignore[type-var]
-            for piece in pieces:
-                yield replace(piece, X=self.function(piece.X)) if features else piece
-
-    def share(self, rank: int, size: int) -> Stream:
-        """The mapped share of the stream."""
-        return MappedStream(self.stream.share(rank, size), self.function)
 
 
 @dataclass(frozen=True)

@@ -170,23 +170,24 @@ class StreamSource:
         Rows in groups come in blocks of one group each, and groups return.
         """
         row_bytes = max(1, self.n_features * self.dtype.itemsize)
-        if n_rows > 2**31:  # whatever comes is welcome
+        ordered = n_rows > 2**31  # all rows are wanted, and may be paired with labels by position
+        if ordered:
             n_rows = max(1, GATHERED_BYTES // row_bytes)
         pieces = self.stream.pieces()
         with closing(pieces):  # type: ignore[type-var]
             if self._often is None:
-                yield from self._windows(pieces, n_rows)
+                yield from self._windows(pieces, n_rows, ordered)
             else:
                 n_groups = 1 if self.number is None else int(self.number.max(initial=0)) + 1
                 most = max(FEWEST_ROWS, GATHERED_BYTES // (n_groups * row_bytes))
                 yield from self._gathered(pieces, min(n_rows, most))
 
-    def _windows(self, pieces: Iterator[Piece], size: int) -> Iterator[Block]:
+    def _windows(self, pieces: Iterator[Piece], size: int, ordered: bool) -> Iterator[Block]:
         """Consecutive rows, ``size`` at a time, without a copy where they lie in one piece."""
         held: list[Block] = []
         n_held = 0
         for piece in self._counted(pieces):
-            block, done = self._block(piece), 0
+            block, done = self._block(piece, ordered), 0
             m = piece.stop - piece.start
             while m - done >= size - n_held:
                 rows = slice(done, done + size - n_held)
@@ -198,7 +199,7 @@ class StreamSource:
         if held:
             yield joined(held)
 
-    def _block(self, piece: Piece) -> Block:
+    def _block(self, piece: Piece, ordered: bool = False) -> Block:
         """A piece with the dtype, the codes and the weights of the source."""
         X = check_features(piece)
         if X.shape[1] != self.n_features:
@@ -211,7 +212,8 @@ class StreamSource:
             X = X.astype(self.dtype)
         rows = slice(piece.start, piece.stop)
         labels = self._coded(piece)
-        if self.number is not None or self.times is not None or self.scale is not None:
+        taken = self.number is not None or self.times is not None or self.scale is not None
+        if ordered or taken:
             self._check_order(rows, labels)
         weights = piece.weights
         if self.class_table is not None:
@@ -240,9 +242,9 @@ class StreamSource:
         seen = self.facts.labels[rows]
         if len(seen) != len(labels) or not np.array_equal(seen.codes, labels.codes):
             raise ValueError(
-                f"Rows {rows.start} to {rows.stop - 1} have other labels than in the first pass. Folds "
-                "go by the position of the rows, so each pass must give them in the same order: set "
-                "shuffle=False (or order the query)."
+                f"Rows {rows.start} to {rows.stop - 1} have other labels than in the first pass. Folds, "
+                "and fits to fewer rows than features, go by the position of the rows, so each pass must "
+                "give them in the same order: set shuffle=False (or order the query)."
             )
 
     def _gathered(self, pieces: Iterator[Piece], n_rows: int) -> Iterator[Block]:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from parallel_ridge import sufficient_statistics
+from parallel_ridge import ParallelRidgeClassifierCV, sufficient_statistics
 from parallel_ridge.exceptions import IllConditioned
 from parallel_ridge.solvers import (
     NormalEquations,
@@ -152,3 +152,20 @@ def test_targets_that_are_nothing_but_zeros_stay_zeros(n_targets):
     path, _ = solve_penalties(system, ALPHAS, limit=system.search_limit)
     for found in path:
         assert not found.coef[0].any() and np.isfinite(found.coef).all()
+
+
+@pytest.mark.filterwarnings("ignore:The best alpha")
+@pytest.mark.parametrize("weight", [1e-200, 1e-90, 1.0, 1e48, 1e100])
+@pytest.mark.parametrize("spread", [1.0, 1e5])
+def test_leave_one_out_of_float32_rows_in_a_band_keeps_its_digits(spread, weight):
+    rng = np.random.default_rng(0)
+    y = np.arange(900) % 3
+    X = (rng.normal(size=(900, 400)) + 0.3 * rng.normal(size=(3, 400))[y]) * np.geomspace(
+        1, spread, 400
+    )
+    weights = np.full(900, weight)
+    options = {"alphas": [1e-3, 1e-2], "objective": "mean", "store_cv_results": True}
+    single = ParallelRidgeClassifierCV(**options).fit(X.astype("f4"), y, weights)
+    double = ParallelRidgeClassifierCV(**options).fit(X, y, np.ones(900))
+    found, wanted = (search.cv_results_["mean_test_score"] for search in (single, double))
+    assert_allclose(found / weight, wanted, rtol=1e-4)

@@ -8,7 +8,8 @@ import scipy.sparse as sp
 from _data.streams import Anew, batches, digits
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
 
 from parallel_ridge import ParallelRidgeClassifier, ParallelRidgeClassifierCV, sufficient_statistics
 
@@ -169,3 +170,30 @@ def test_no_rows_and_roles_beside_batches():
         ParallelRidgeClassifier().fit(Anew(batches(X, y)), None, np.ones(len(X)))
     with pytest.raises(ValueError, match=r"y was given"):
         ParallelRidgeClassifier().fit(Anew(batches(X, y)), y)
+
+
+class Shuffled:
+    """Batches in another order in each pass."""
+
+    def __init__(self, X, y):
+        self.X, self.y, self.rng = X, y, np.random.default_rng(0)
+
+    def __iter__(self):
+        order = self.rng.permutation(len(self.y))
+        for rows in np.array_split(order, 4):
+            yield self.X[rows], self.y[rows]
+
+
+def test_rows_in_another_order_in_each_pass_are_refused_or_do_not_matter():
+    rng = np.random.default_rng(1)
+    y = np.arange(60) % 3
+    for d in (8, 200):
+        X = rng.normal(size=(60, d)) + 0.5 * rng.normal(size=(3, d))[y]
+        for estimator in (ParallelRidgeClassifier(), ParallelRidgeClassifierCV(ALPHAS)):
+            wanted = clone(estimator).fit(X, y)
+            try:
+                found = estimator.fit(Shuffled(X, y))
+            except ValueError as error:
+                assert d > 60 and "shuffle=False" in str(error)
+            else:
+                assert_allclose(found.coef_, wanted.coef_, rtol=1e-9, atol=1e-12)
