@@ -136,9 +136,10 @@ def band_leverages(factors: Sequence[BandFactor]) -> BandLeverages:
     """Leverages for several penalties, of rows in the axes."""
     rounding = 2.0**-24 * max(factor.condition for factor in factors) ** 0.5
     inverses = np.stack([factor.inverses for factor in factors])
-    # Blocks near the end of float32's range may leave it when they are squared.
-    sizes = np.abs(inverses).max(axis=(1, 2, 3), initial=0.0)
-    if not all(1.0 / FLOAT32_RANGE**0.5 < size < FLOAT32_RANGE**0.5 for size in sizes):
+    # What leaves float32's range when it is squared; the first block has no padding.
+    limit = FLOAT32_RANGE**0.5
+    first = np.abs(inverses[:, :1]).max(axis=(1, 2, 3), initial=0.0)
+    if np.abs(inverses).max(initial=0.0) > limit or (first < 1.0 / limit).any():
         rounding = np.inf
     return BandLeverages(inverses, np.stack([factor.before for factor in factors]), rounding)
 
