@@ -21,7 +21,7 @@ from parallel_ridge.pipelines._fitting import FitSamples
 from parallel_ridge.pipelines._making import Maker, Steps
 from parallel_ridge.pipelines._streaming import FeatureStream, FitStream
 from parallel_ridge.sources import FeatureRows, Features, n_samples, samples_at
-from parallel_ridge.streams import Roles, Stream, open_stream
+from parallel_ridge.streams import Roles, Stream, find_reader, open_stream
 
 T = TypeVar("T")
 FIT_ROWS = 10_000
@@ -385,7 +385,7 @@ def _on_all(backend: Backend, function: Callable[[], T]) -> T:
 
 def _check_here(X: Any) -> None:
     """Raise for samples of a cluster."""
-    if reader_of(X) is not None:
+    if reader_of(X) is not None and find_reader(X) is None:  # torch has loaders, too
         raise TypeError(
             f"X is a {type(X).__name__} of {type(X).__module__.partition('.')[0]}, and BlockPipeline "
             "makes features in this process: read the files themselves (pass their path), or make the "
