@@ -385,7 +385,7 @@ def _on_all(backend: Backend, function: Callable[[], T]) -> T:
 
 def _check_here(X: Any) -> None:
     """Raise for samples of a cluster."""
-    if reader_of(X) is not None and find_reader(X) is None:  # torch has loaders, too
+    if reader_of(X) is not None and find_reader(X) is None:
         raise TypeError(
             f"X is a {type(X).__name__} of {type(X).__module__.partition('.')[0]}, and BlockPipeline "
             "makes features in this process: read the files themselves (pass their path), or make the "
