@@ -1,5 +1,6 @@
 """The classifier gives scikit-learn's answers, over its options in combination."""
 
+import warnings
 from itertools import cycle, product
 
 import numpy as np
@@ -28,6 +29,7 @@ from sklearn.exceptions import DataConversionWarning
 from parallel_ridge import (
     ParallelRidgeClassifier,
 )
+from parallel_ridge.exceptions import IllConditionedWarning
 
 INTEGERS = ("uint8", "int8", "bool", "int16", "uint16", "int32", "int64")
 
@@ -100,8 +102,11 @@ def test_answers_to_awkward_data_are_those_of_scikit_learn(backend, problem):
     X, y, weights, options, container, solver = problem
     held = CONTAINERS[container](X)
     model = ParallelRidgeClassifier(solver=solver, backend=backend, **options)
-    model.fit(held, y, weights)
     reference = oracle(X, y, weights, **options)
+    with warnings.catch_warnings():
+        if np.abs(reference.coef_).max(initial=0.0) < 1e-12:  # all digits of nothing are rounding
+            warnings.simplefilter("ignore", IllConditionedWarning)
+        model.fit(held, y, weights)
     # Weights count in units of a target a unit of the features: they may all be zero.
     assert_close(model.coef_, reference.coef_, 1e-8, 1.0)
     assert_close(model.intercept_, reference.intercept_, 1e-8, 1.0)
