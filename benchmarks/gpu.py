@@ -326,7 +326,7 @@ def table(results: dict[str, Any]) -> str:
         f"Measured on an {results['card']} with torch {results['torch']}; beside it, a CPU of "
         f"{results['host']}.",
         "",
-        "| | | |",
+        "| what | measured | |",
         "| --- | --- | --- |",
     ]
     last = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from functools import partial
 from numbers import Integral
@@ -52,9 +53,9 @@ class BatchSearch(BatchClassifier):
         *BatchClassifier._answers, "alpha_", "best_index_", "best_score_", "cv_results_", "n_splits_",
     )  # fmt: skip
 
+    @abstractmethod
     def _check_alphas(self) -> list[float]:
         """Check all options; the penalties."""
-        raise NotImplementedError
 
     @available_if(_scores_from_sums)
     @adds_whole

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
@@ -24,7 +25,7 @@ class _Prequential(NamedTuple):
     right: float = 0.0
 
 
-class BatchClassifier(BaseRidgeClassifier):
+class BatchClassifier(BaseRidgeClassifier, ABC):
     """A ridge classifier that can be fitted batch by batch."""
 
     prequential: bool
@@ -34,23 +35,23 @@ class BatchClassifier(BaseRidgeClassifier):
 
     # ------------------------------------------------------- what an estimator says of its stream
 
+    @abstractmethod
     def _solve(self) -> Solve:
         """What solves statistics with the options of now, whatever is set later."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _stream_so_far(self) -> Stream | None:
         """The stream that a batch joins."""
-        raise NotImplementedError
 
     def _dealt(self, groups: Any) -> dict[str, Any]:
         """Fields of `Request` that say how rows are dealt to folds."""
         return {}
 
+    @abstractmethod
     def _fold_batch(
         self, backend: Backend, reduction: StatisticsReduction, source: Source, groups: Any
     ) -> Sequence[SufficientStatistics]:
         """Statistics of each fold of a batch."""
-        raise NotImplementedError
 
     def _statistics_of_rows(self) -> bool:
         """Whether statistics with the rows' own weights will be needed."""

@@ -14,7 +14,7 @@ from sklearn.model_selection import PredefinedSplit, check_cv
 from sklearn.utils.validation import _num_samples
 
 from parallel_ridge.backends import Backend
-from parallel_ridge.sources import Source
+from parallel_ridge.sources import Elsewhere, Source
 
 T = TypeVar("T", bound=Any)
 # Up to this many parts each sum is formed anew, which saves memory and costs little time.
@@ -79,7 +79,7 @@ class Splits:
         )
         y, groups, folds = (joined(some) for some in zip(*parts, strict=True))
         if len(parts) > 1:
-            X = _Elsewhere((n, d))
+            X = Elsewhere((n, d), "in several processes")
         if isinstance(cv, str) and folds is not None:
             cv = PredefinedSplit(np.unique(folds, return_inverse=True)[1])
         # Groups pay off while their Gram matrices take no more memory than the rows.
@@ -154,22 +154,6 @@ def joined(parts: Sequence[Any]) -> Any:
     arrays = [np.asarray(part) for part in parts]
     full = [array for array in arrays if len(array)] or arrays[:1]
     return full[0] if len(full) == 1 else np.concatenate(full)
-
-
-class _Elsewhere:
-    """Stands in for the rows of several processes: splitters see only their number."""
-
-    def __init__(self, shape: tuple[int, int]) -> None:
-        self.shape = shape
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, rows: Any) -> Any:
-        raise ValueError(
-            "The splitter looks at X, and the rows are in several processes: pass the splits themselves, "
-            "as (train, test) positions, or the column that decides as groups."
-        )
 
 
 def make_splits(cv: Any, X: Any, y: Any, groups: Any = None) -> list[Split]:

@@ -11,6 +11,7 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
@@ -20,7 +21,7 @@ from parallel_ridge.estimators import ParallelRidgeClassifier, ParallelRidgeClas
 from parallel_ridge.pipelines._fitting import FitSamples
 from parallel_ridge.pipelines._making import Maker, Steps
 from parallel_ridge.pipelines._streaming import FeatureStream, FitStream
-from parallel_ridge.sources import FeatureRows, Features, n_samples, samples_at
+from parallel_ridge.sources import FeatureRows, Features
 from parallel_ridge.streams import Roles, Stream, find_reader, open_stream
 
 T = TypeVar("T")
@@ -179,7 +180,7 @@ class BlockPipeline(Pipeline):
                         f"[{type(self).__name__}] fitted step {name!r} to {samples.n_samples} rows, at "
                         f"most {self.fit_rows} at a time, in {time.perf_counter() - start:.3f} s"
                     )
-            features = self._probed(fitted, samples.some(PROBED_ROWS)[0])
+            features = self._probed(fitted, *samples.probe(PROBED_ROWS))
             if stream is not None:
                 last.fit(FeatureStream(stream, features))
             else:
@@ -296,7 +297,7 @@ class BlockPipeline(Pipeline):
         Raises
         ------
         ValueError
-            If features of a stream are to be kept.
+            If features of a stream are to be kept, or if it can be read once.
         """
         folds = getattr(self.steps[-1][1], "cv", None)
         roles = Roles(
@@ -310,6 +311,12 @@ class BlockPipeline(Pipeline):
             raise ValueError(
                 f"cache={self.cache!r} keeps features of arrays, and X is a {stream.description}: set "
                 "cache=None."
+            )
+        if stream is not None and stream.once:
+            raise ValueError(
+                f"X, a {stream.description}, can be read once. A BlockPipeline looks at the samples "
+                "before it makes the features of all: pass what can be read again (a list of batches, a "
+                "DataLoader, a table, a dataset)."
             )
         return stream
 
@@ -356,14 +363,14 @@ class BlockPipeline(Pipeline):
             )
         return int(self.fit_rows), "None" if self.dtype is None else _dtype_name(self.dtype)
 
-    def _probed(self, fitted: Steps, some: Any) -> Features:
+    def _probed(self, fitted: Steps, some: Any, positions: NDArray[np.intp]) -> Features:
         """What makes the features of all samples, by those of some."""
-        if not n_samples(some):
+        count = len(positions)
+        if not count:
             raise ValueError("Found array with 0 sample(s) while a minimum of 1 is required.")
         dtype = None if self.dtype is None else np.dtype(self.dtype)
-        count = min(PROBED_ROWS, n_samples(some))
         maker = Maker(tuple(fitted), dtype)
-        sample = maker(samples_at(some, slice(0, count)), slice(0, count))
+        sample = maker(some, positions)
         sparse = sp.issparse(sample)
         n_features = sample.shape[1]
         return Features(

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 from sklearn.base import clone
 
 from parallel_ridge.backends import Backend
@@ -85,6 +86,12 @@ class FitSamples:
 
         # It may draw at random: one process decides for all.
         return self.backend.map(fit, [transformer])[0]
+
+    def probe(self, n: int) -> tuple[Any, NDArray[np.intp]]:
+        """At most ``n`` samples as of `some`, and their positions among those of all processes."""
+        samples = self.some(n)[0]
+        step = max(1, -(-self.n_samples // n))
+        return samples, step * np.arange(n_samples(samples))
 
     def some(self, n: int, params: Mapping[str, Any] | None = None) -> Batch:
         """At most ``n`` samples of all processes, spread evenly, the same in each."""

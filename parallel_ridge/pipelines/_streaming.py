@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 
 from parallel_ridge.backends import Backend
-from parallel_ridge.pipelines._fitting import Batch, joined, place_among, thinned
+from parallel_ridge.pipelines._fitting import joined, place_among, thinned
 from parallel_ridge.pipelines._making import Steps, transformed
 from parallel_ridge.sources import Features, n_samples
 from parallel_ridge.streams import Piece, Stream
@@ -107,7 +107,7 @@ class FitStream:
                 f"Step {name!r} gets {sorted(params)}, and X is a {self.own.description}: arguments of "
                 "transformers are taken for arrays only."
             )
-        samples, y, n = self._sample
+        samples, y, n, _ = self._sample
         if n > self.fit_rows and hasattr(transformer, "partial_fit"):
             return self._fit_in_pieces(name, transformer, before)
 
@@ -118,15 +118,15 @@ class FitStream:
 
         return self.backend.map(fit, [transformer])[0]
 
-    def some(self, n: int) -> Batch:
-        """At most ``n`` samples of all processes, the same in each."""
-        samples, y, _ = self._sample
-        step = max(1, -(-n_samples(samples) // n))
-        return samples[::step], None if y is None else y[::step], {}
+    def probe(self, n: int) -> tuple[Any, NDArray[np.intp]]:
+        """At most ``n`` samples of all processes, the same in each, and their positions."""
+        samples, _, _, positions = self._sample
+        step = max(1, -(-len(positions) // n))
+        return samples[::step], positions[::step]
 
     @cached_property
-    def _sample(self) -> tuple[Any, Any, int]:
-        """Samples spread evenly, their labels, and the number of all samples, from one pass."""
+    def _sample(self) -> tuple[Any, Any, int, NDArray[np.intp]]:
+        """Samples spread evenly, their labels, the number of all samples, and positions; one pass."""
         parts = self.backend.gather(self._own_sample)
         total = sum(n for _, _, n, _ in parts)
         step = max(step for _, _, _, step in parts)
@@ -137,7 +137,12 @@ class FitStream:
             raise ValueError(f"There are no rows: the {self.own.description} is empty.")
         samples = joined([X[:: step // own] for X, _, _, own in full])
         labels = [y[:: step // own] for _, y, _, own in full if y is not None]
-        return samples, joined(labels) if labels else None, total
+        starts = np.cumsum([0, *(n for _, _, n, _ in full)])
+        positions = [
+            start + np.arange(0, n, step)
+            for start, (_, _, n, _) in zip(starts[:-1], full, strict=True)
+        ]
+        return samples, joined(labels) if labels else None, total, np.concatenate(positions)
 
     def _own_sample(self) -> tuple[Any, Any, int, int]:
         """Every ``step``-th sample of this process, their labels, the number of all, and ``step``."""

@@ -191,12 +191,8 @@ class SquaredErrorReduction:
         first = self.targets.start or 0
         self.decisions.add_errors(block, first, total[:-1])
         labels, weights = block.labels, block.weights
-        of_codes, weight = weights, float(len(labels))
-        if weights is not None:
-            weight = float(weights.sum())
-            if labels.indptr is not None:
-                of_codes = np.repeat(weights, np.diff(labels.indptr))
-        sums = np.bincount(labels.codes, of_codes, self.n_classes)[self.targets]
+        weight = float(len(labels) if weights is None else weights.sum())
+        sums = labels.counts(self.n_classes, weights)[self.targets]
         total[-1, :-1] += 2.0 * sums - weight
         total[-1, -1] += weight
 

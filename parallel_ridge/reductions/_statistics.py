@@ -341,15 +341,9 @@ class StatisticsReduction:
         m, k = len(block.labels), len(self.target.classes)
         total.n_samples += m
         total.weight_sum += m if weights is None else float(weights.sum())
-        labels = block.labels
-        counts = np.bincount(labels.codes, minlength=k)
+        counts = block.labels.counts(k)
         total.class_counts += counts
-        if weights is None:
-            total.class_weights += counts
-            return
-        if labels.indptr is not None:
-            weights = np.repeat(weights, np.diff(labels.indptr))
-        total.class_weights += np.bincount(labels.codes, weights, minlength=k)
+        total.class_weights += counts if weights is None else block.labels.counts(k, weights)
 
     def finish(self, total: PartialSums) -> SufficientStatistics:
         """Statistics of the rows added so far; lanes are combined in a fixed tree."""

@@ -2,6 +2,8 @@
 
 from parallel_ridge.sources._arrays import (
     ArraySource,
+    Elsewhere,
+    RowFacts,
     as_source,
     check_rows,
     check_weights,
@@ -35,11 +37,13 @@ from parallel_ridge.sources._sparse import as_csr, canonical, check_sparse
 __all__ = [
     "ArraySource",
     "Block",
+    "Elsewhere",
     "FeatureRows",
     "Features",
     "Gather",
     "Labels",
     "Positions",
+    "RowFacts",
     "Source",
     "Target",
     "Validate",

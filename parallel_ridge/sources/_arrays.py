@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from numbers import Real
@@ -18,7 +19,66 @@ from parallel_ridge.sources._labels import Labels, Target, encode_labels
 from parallel_ridge.sources._sparse import as_csr, canonical
 
 
-class ArraySource:
+class RowFacts(ABC):
+    """Facts of rows in this process, from their labels and weights."""
+
+    @property
+    @abstractmethod
+    def n_rows(self) -> int:
+        """Number of rows in use."""
+
+    @abstractmethod
+    def row_labels(self) -> Labels:
+        """Labels of the rows in use."""
+
+    @abstractmethod
+    def row_weights(self) -> NDArray[np.float64] | None:
+        """Weights of the rows in use."""
+
+    def weight_sum(self) -> float:
+        """Sum of the rows' weights."""
+        weights = self.row_weights()
+        return float(self.n_rows) if weights is None else float(weights.sum())
+
+    def positive_rows(self) -> int:
+        """Number of rows with a positive weight."""
+        weights = self.row_weights()
+        return self.n_rows if weights is None else int(np.count_nonzero(weights))
+
+    def weight_range(self) -> tuple[float, float]:
+        """Smallest and largest positive weight; both 1 if there are none."""
+        return weight_range(self.row_weights())
+
+    def class_counts(self, n_classes: int) -> NDArray[np.int64]:
+        """Number of rows in each class."""
+        return self.row_labels().counts(n_classes)
+
+
+class Elsewhere:
+    """Stands in for rows that are not in one array here: splitters see only their number.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    where : str
+        Where the rows are, for an error.
+    """
+
+    def __init__(self, shape: tuple[int, int], where: str) -> None:
+        self.shape = shape
+        self.where = where
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Any) -> Any:
+        raise ValueError(
+            f"The splitter looks at X, and the rows are {self.where}: pass the splits themselves, as "
+            "(train, test) positions, or the column that decides as groups."
+        )
+
+
+class ArraySource(RowFacts):
     """Rows of an array (or memory map) or a CSR matrix in this process, without a copy.
 
     Parameters
@@ -50,7 +110,7 @@ class ArraySource:
         self.labels = labels
         self.weights = weights
         self.rows = rows
-        self.n_rows, self.n_features = X.shape[0] if rows is None else len(rows), X.shape[1]
+        self.n_features = X.shape[1]
         self.edges = (0, self.n_rows) if edges is None else edges
         self.dtype = X.dtype
 
@@ -58,6 +118,11 @@ class ArraySource:
     def weighted(self) -> bool:
         """Whether rows have weights."""
         return self.weights is not None
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows, selected ones if there are any."""
+        return int(self.X.shape[0]) if self.rows is None else len(self.rows)
 
     @property
     def local_rows(self) -> slice:
@@ -95,24 +160,6 @@ class ArraySource:
         return (
             self.weights if self.weights is None or self.rows is None else self.weights[self.rows]
         )
-
-    def weight_sum(self) -> float:
-        """Sum of the rows' weights."""
-        weights = self.row_weights()
-        return float(self.n_rows) if weights is None else float(weights.sum())
-
-    def positive_rows(self) -> int:
-        """Number of rows with a positive weight."""
-        weights = self.row_weights()
-        return self.n_rows if weights is None else int(np.count_nonzero(weights))
-
-    def weight_range(self) -> tuple[float, float]:
-        """Smallest and largest positive weight; both 1 if there are none."""
-        return weight_range(self.row_weights())
-
-    def class_counts(self, n_classes: int) -> NDArray[np.int64]:
-        """Number of rows in each class."""
-        return np.bincount(self.row_labels().codes, minlength=n_classes)
 
     def stored(self) -> int:
         """Number of values in the rows; for sparse rows, of stored values."""

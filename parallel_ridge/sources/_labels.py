@@ -162,6 +162,12 @@ class Labels:
     def __len__(self) -> int:
         return len(self.codes) if self.indptr is None else len(self.indptr) - 1
 
+    def counts(self, n_classes: int, weights: NDArray[np.float64] | None = None) -> NDArray[Any]:
+        """Number or weight of the rows of each class."""
+        if weights is not None and self.indptr is not None:
+            weights = np.repeat(weights, np.diff(self.indptr))
+        return np.bincount(self.codes, weights, n_classes)
+
     def __getitem__(self, rows: slice | NDArray[np.intp]) -> Labels:
         if self.indptr is None:
             return Labels(self.codes[rows])

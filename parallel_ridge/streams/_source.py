@@ -15,12 +15,13 @@ from parallel_ridge.reductions import StatisticsReduction
 from parallel_ridge.sources import (
     ArraySource,
     Block,
+    Elsewhere,
     Labels,
+    RowFacts,
     Target,
     among,
     as_csr,
     canonical,
-    weight_range,
 )
 from parallel_ridge.statistics import SufficientStatistics
 from parallel_ridge.streams._base import Piece, Stream
@@ -93,7 +94,7 @@ class Built:
 
 
 @dataclass
-class StreamSource:
+class StreamSource(RowFacts):
     """Rows of a stream, of which only labels and weights are in memory.
 
     Attributes
@@ -327,24 +328,6 @@ class StreamSource:
         """About as many rows of the first look as there are every ``step`` rows."""
         return self.sample(max(1, self.n_rows // step)) if self.n_rows else self.facts.sample[:0]
 
-    def weight_sum(self) -> float:
-        """Sum of the rows' weights."""
-        weights = self.row_weights()
-        return float(self.n_rows) if weights is None else float(weights.sum())
-
-    def positive_rows(self) -> int:
-        """Number of rows with a positive weight."""
-        weights = self.row_weights()
-        return self.n_rows if weights is None else int(np.count_nonzero(weights))
-
-    def weight_range(self) -> tuple[float, float]:
-        """Smallest and largest positive weight; both 1 if there are none."""
-        return weight_range(self.row_weights())
-
-    def class_counts(self, n_classes: int) -> NDArray[np.int64]:
-        """Number of rows in each class."""
-        return np.bincount(self.row_labels().codes, minlength=n_classes)
-
     def stored(self) -> int:
         """Number of values in the rows; for sparse rows, about as many as the first ones suggest."""
         values = self.n_rows * self.n_features
@@ -386,7 +369,12 @@ class StreamSource:
         """Labels, groups and folds that the first look has found; X stays where it is."""
         facts = self.facts
         y = facts.target.decode(facts.labels)
-        return _Elsewhere((self.n_rows, self.n_features)), y, facts.groups, facts.folds
+        return (
+            Elsewhere((self.n_rows, self.n_features), "not in memory"),
+            y,
+            facts.groups,
+            facts.folds,
+        )
 
     def with_rows(self, X: NDArray[Any]) -> ArraySource:
         """The same labels and weights with features in memory."""
@@ -416,19 +404,3 @@ class StreamSource:
             if double and not self.built.double:
                 return None
         return found.pop().select_classes(self.facts.target.classes)
-
-
-class _Elsewhere:
-    """Stands in for rows that are not in memory: splitters see only their number."""
-
-    def __init__(self, shape: tuple[int, int]) -> None:
-        self.shape = shape
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, rows: Any) -> Any:
-        raise ValueError(
-            "The splitter looks at X, and the rows are not in memory: pass the splits themselves, as "
-            "(train, test) positions, or the column that decides as groups."
-        )

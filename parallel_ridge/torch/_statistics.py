@@ -351,14 +351,9 @@ class TensorStatistics:
         if weights is None and isinstance(labels, TensorLabels):
             total.counts += block.members(k).sum(0)
             return
-        counts = np.bincount(labels.codes, minlength=k)
+        counts = labels.counts(k)
         total.class_counts += counts
-        if weights is None:
-            total.class_weights += counts
-            return
-        if labels.indptr is not None:
-            weights = np.repeat(weights, np.diff(labels.indptr))
-        total.class_weights += np.bincount(labels.codes, weights, minlength=k)
+        total.class_weights += counts if weights is None else labels.counts(k, weights)
 
 
 def tile_of(n_columns: int) -> int:

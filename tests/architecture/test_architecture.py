@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -182,3 +184,13 @@ def evaluate(text):
     text = re.sub(r"sqrt\((\d+)\)", r"\1**0.5", text)
     assert re.fullmatch(r"[\d.e*/+\- ()]+", text), text
     return float(eval(text))
+
+
+def test_the_import_loads_no_optional_package():
+    optional = {"dask", "duckdb", "h5py", "matplotlib", "mpi4py", "polars", "pyarrow", "pyspark"}
+    optional |= {"torch", "tqdm", "zarr"}
+    # scikit-learn loads some of them itself where they are.
+    code = "import sys, sklearn.linear_model, sklearn.model_selection; before = set(sys.modules); "
+    code += f"import parallel_ridge; print(({optional} & set(sys.modules)) - before)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "set()"

@@ -114,7 +114,7 @@ def searches(draw):
     if options["standardize"] and dtype == "uint8":
         factor /= 625
     alphas = [alpha * factor for alpha in draw(st.permutations([0.1, 1.0, 10.0]))]
-    if draw(st.booleans()):  # enough for a tridiagonal form to pay
+    if draw(st.booleans()):  # enough for a banded form to pay
         alphas = [*alphas, *(np.logspace(2, 4, 7) * factor)]
     return X, y, CONTAINERS[container], cv, groups, splits, weights, alphas, options
 

@@ -168,3 +168,16 @@ def test_series_of_another_length_are_refused_in_predictions():
     model = make_block_pipeline(Spectrum(), ParallelRidgeClassifier()).fit(X, y)
     with pytest.raises(ValueError, match=r"'spectrum' .* returned 11 features .* and 13 before"):
         model.predict(X[:, :, :20])
+
+
+@pytest.mark.parametrize("as_stream", [False, True])
+def test_the_first_look_names_the_row_of_the_samples(as_stream):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(6400, 3)), np.arange(6400) % 2
+    X[500, 1] = np.nan  # the first look is at every hundredth row
+    pipeline = make_block_pipeline(FunctionTransformer(), ParallelRidgeClassifier())
+    rows = (
+        ([(X[i : i + 800], y[i : i + 800]) for i in range(0, 6400, 800)],) if as_stream else (X, y)
+    )
+    with pytest.raises(ValueError, match="Feature 1 of row 500 is nan: X holds NaN"):
+        pipeline.fit(*rows)
