@@ -63,7 +63,7 @@ $(VENV)-torch/installed: $(VENV)/installed | build/wheel
 
 test-torch: build/wheel $(VENV)-torch/installed
 	$(VENV)-torch/$(OTHER_INSTALL) --force-reinstall --no-deps $(WHEEL)
-	cd tests && ../$(VENV)-torch/$(OTHER_TESTS) tensors streams/test_batches.py pipelines "docs/test_documentation.py::test_sessions_of_pages_are_true[torch]" "docs/test_documentation.py::test_sessions_of_pages_are_true[bigger_than_memory]"
+	cd tests && SCIPY_ARRAY_API=1 ../$(VENV)-torch/$(OTHER_TESTS) tensors streams/test_batches.py pipelines "docs/test_documentation.py::test_sessions_of_pages_are_true[torch]" "docs/test_documentation.py::test_sessions_of_pages_are_true[bigger_than_memory]"
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

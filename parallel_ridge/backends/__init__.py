@@ -26,7 +26,7 @@ from parallel_ridge.backends._base import (
 )
 from parallel_ridge.backends.openmp import OpenMPBackend
 from parallel_ridge.exceptions import BackendUnavailable
-from parallel_ridge.sources import FeatureRows
+from parallel_ridge.sources import FeatureRows, FeaturesElsewhere
 
 __all__ = [
     "Backend",
@@ -130,7 +130,7 @@ def answering_backend(backend: str | Backend, n_jobs: int | None, rows: Any) -> 
 
 def reader_of(rows: Any) -> str | None:
     """Name of the backend registered for the package of the rows; imports nothing to find out."""
-    if isinstance(rows, FeatureRows):
+    if isinstance(rows, FeatureRows | FeaturesElsewhere):
         rows = rows.samples
     if rows is None or type(rows) is np.ndarray:
         return None  # the usual rows, which every backend reads

@@ -214,9 +214,24 @@ class Backend(Protocol):
         """
         return True
 
+    def open(
+        self, X: Any, roles: Roles | None, columns: Sequence[str] | None = None
+    ) -> Stream | None:
+        """Rows as the user gave them as a stream; None for arrays.
+
+        Parameters
+        ----------
+        X : object
+        roles : Roles, or None
+            None if no labels are needed, as for predictions.
+        columns : sequence of str, or None
+            Columns of features; those of this backend when None.
+        """
+        return open_stream(X, roles, self.features if columns is None else columns)
+
     def source(self, request: Request) -> tuple[Source, Target]:
         """Turn rows as the user gave them into a source; return it and the classes of all rows."""
-        stream = open_stream(request.X, request.roles, self.features)
+        stream = self.open(request.X, request.roles)
         if stream is not None:
             source = self.look_at(stream, request)
             request.check_like(source)

@@ -26,6 +26,12 @@ from parallel_ridge.backends import (
     public_call,
 )
 from parallel_ridge.caching import check_memory, fold_cached
+from parallel_ridge.estimators._array_api import (
+    check_namespace,
+    converter,
+    in_numpy,
+    namespace_of,
+)
 from parallel_ridge.estimators._checks import (
     as_rows,
     check_alpha,
@@ -169,16 +175,20 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         float
         """
         check_is_fitted(self)
+        check_namespace(self, "score", X)
+        convert = converter(X)
+        rows = convert(X)
         with public_call(f"{type(self).__name__}.score"):
-            backend = answering_backend(self.backend, self.n_jobs, X)
-            score = backend.score(self, X, y, sample_weight)
+            backend = answering_backend(self.backend, self.n_jobs, rows)
+            score = backend.score(in_numpy(self), rows, convert(y), convert(sample_weight))
         if np.isnan(score):
             raise ValueError("There are no rows with a positive weight to score: 0 sample(s).")
         return score
 
     def __sklearn_tags__(self) -> Any:
-        """Tags of scikit-learn: sparse rows and multilabel targets are welcome."""
+        """Tags of scikit-learn: sparse rows, multilabel targets and arrays of any library are welcome."""
         tags = super().__sklearn_tags__()
+        tags.array_api_support = True
         tags.input_tags.sparse = True
         tags.classifier_tags.multi_label = True
         return tags
@@ -186,7 +196,11 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
     def _answer(self, X: Any, method: str, column: str) -> Any:
         """The answer of a method to rows, from the backend that reads them."""
         check_is_fitted(self)
-        return answering_backend(self.backend, self.n_jobs, X).predict(self, method, X, column)
+        check_namespace(self, method, X)
+        namespace, rows = namespace_of(X), converter(X)(X)
+        backend = answering_backend(self.backend, self.n_jobs, rows)
+        answers = backend.predict(in_numpy(self), method, rows, column)
+        return answers if namespace is None else namespace.array(answers)
 
     def _decision_function(self, X: Any) -> NDArray[Any]:
         X, linear = self._check_rows(X), self._linear()

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils.metaestimators import available_if
 
 from parallel_ridge.backends import Backend, get_backend
+from parallel_ridge.estimators._array_api import fits_in_namespace
 from parallel_ridge.estimators._base import fitted_weights
 from parallel_ridge.estimators._batches import BatchClassifier
 from parallel_ridge.estimators._checks import check_alpha, check_choice
@@ -174,6 +175,7 @@ class ParallelRidgeClassifier(BatchClassifier):
         self.prequential = prequential
 
     @fits_whole
+    @fits_in_namespace
     def fit(
         self, X: ArrayLike, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None
     ) -> Self:

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.metaestimators import available_if
 
 from parallel_ridge.backends import Backend, get_backend
+from parallel_ridge.estimators._array_api import fits_in_namespace
 from parallel_ridge.estimators._batch_search import BatchSearch, chosen, warn_of_an_end
 from parallel_ridge.estimators._checks import check_alpha, check_flag, class_weights
 from parallel_ridge.estimators._stream import answers_from_stream
@@ -206,6 +207,7 @@ class ParallelRidgeClassifierCV(BatchSearch):
         self.prequential = prequential
 
     @fits_whole
+    @fits_in_namespace
     def fit(
         self,
         X: ArrayLike,

@@ -16,13 +16,13 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from parallel_ridge.backends import Backend, agree, get_backend, public_call, reader_of
+from parallel_ridge.backends import Backend, agree, answering_backend, get_backend, public_call
 from parallel_ridge.estimators import ParallelRidgeClassifier, ParallelRidgeClassifierCV
 from parallel_ridge.pipelines._fitting import FitSamples
 from parallel_ridge.pipelines._making import Maker, Steps
 from parallel_ridge.pipelines._streaming import FeatureStream, FitStream
-from parallel_ridge.sources import FeatureRows, Features
-from parallel_ridge.streams import Roles, Stream, find_reader, open_stream
+from parallel_ridge.sources import FeatureRows, Features, FeaturesElsewhere
+from parallel_ridge.streams import Roles, Stream, as_array
 
 T = TypeVar("T")
 FIT_ROWS = 10_000
@@ -157,10 +157,10 @@ class BlockPipeline(Pipeline):
             returns another number of features for some samples; the message names step and rows. The
             pipeline stays as it was before the call.
         """
+        X = _shared(X)
         with public_call(f"{type(self).__name__}.fit"):
             last_name, last = self._checked_steps()[-1]
             backend = get_backend(last.backend, last.n_jobs, X)
-            _check_here(X)
             agree("fit_rows and dtype", backend.gather(self._checked_options))
             routed = self._check_method_params("fit", params)
             arguments = routed[last_name].get("fit", {})
@@ -181,7 +181,10 @@ class BlockPipeline(Pipeline):
                         f"most {self.fit_rows} at a time, in {time.perf_counter() - start:.3f} s"
                     )
             features = self._probed(fitted, *samples.probe(PROBED_ROWS))
-            if stream is not None:
+            del samples
+            if stream is not None and not stream.here:
+                last.fit(FeaturesElsewhere(X, features, stream.columns), y, **arguments)
+            elif stream is not None:
                 last.fit(FeatureStream(stream, features))
             else:
                 rows = FeatureRows(X, features)
@@ -189,6 +192,7 @@ class BlockPipeline(Pipeline):
                     backend.gather(lambda: stack.enter_context(rows.keeping(self.cache)))
                     last.fit(rows, y, **arguments)
         self._columns = None if stream is None else stream.columns
+        self._columns_named = stream is not None and stream.features_named
         done = dict(fitted)
         self.steps = [(name, done.get(name, step)) for name, step in self.steps]
         self._features = features
@@ -263,31 +267,44 @@ class BlockPipeline(Pipeline):
         float
         """
         check_is_fitted(self)
-        _check_here(X)
+        X = _shared(X)
         last = self.steps[-1][1]
         with public_call(f"{type(self).__name__}.score"):
-            backend = get_backend(last.backend, last.n_jobs, X)
+            backend = answering_backend(last.backend, last.n_jobs, X)
             roles = Roles(y, sample_weight)
-            made = _on_all(backend, lambda: self._made(X, roles))
+            made = _on_all(backend, lambda: self._made(backend, X, roles))
             if isinstance(made, FeatureStream):  # which has labels and weights
                 y = sample_weight = None
             score: float = last.score(made, y, sample_weight)
         return score
+
+    @property
+    def feature_names_in_(self) -> Any:
+        """Names of the columns of X, as of the first step; of a table whose columns are features too."""
+        if vars(self).get("_columns_named"):
+            return np.array(self._columns, dtype=object)
+        return super().feature_names_in_
 
     # --------------------------------------------------------------------------------- internals
 
     def _answer(self, method: str, X: Any) -> Any:
         """The answer of the classifier to the features of samples."""
         check_is_fitted(self)
-        _check_here(X)
-        return getattr(self.steps[-1][1], method)(self._made(X, None))
+        X = _shared(X)
+        last = self.steps[-1][1]
+        backend = answering_backend(last.backend, last.n_jobs, X)
+        return getattr(last, method)(self._made(backend, X, None))
 
-    def _made(self, X: Any, roles: Roles | None) -> FeatureRows | FeatureStream:
+    def _made(
+        self, backend: Backend, X: Any, roles: Roles | None
+    ) -> FeatureRows | FeatureStream | FeaturesElsewhere:
         """Features of samples, to be made when they are read."""
-        stream = open_stream(X, roles, self._columns)
+        stream = None if _is_list_of_samples(X) else backend.open(X, roles, self._columns)
         if stream is None:
             return FeatureRows(X, self._features)
-        return FeatureStream(stream, self._features)
+        if stream.here:
+            return FeatureStream(stream, self._features)
+        return FeaturesElsewhere(X, self._features, self._columns)
 
     def _opened(
         self, backend: Backend, X: Any, y: Any, arguments: Mapping[str, Any]
@@ -306,7 +323,7 @@ class BlockPipeline(Pipeline):
             arguments.get("groups"),
             folds if isinstance(folds, str) else None,
         )
-        stream = open_stream(X, roles, backend.features)
+        stream = None if _is_list_of_samples(X) else backend.open(X, roles)
         if stream is not None and self.cache is not None:
             raise ValueError(
                 f"cache={self.cache!r} keeps features of arrays, and X is a {stream.description}: set "
@@ -390,14 +407,14 @@ def _on_all(backend: Backend, function: Callable[[], T]) -> T:
     return found[0]
 
 
-def _check_here(X: Any) -> None:
-    """Raise for samples of a cluster."""
-    if reader_of(X) is not None and find_reader(X) is None:
-        raise TypeError(
-            f"X is a {type(X).__name__} of {type(X).__module__.partition('.')[0]}, and BlockPipeline "
-            "makes features in this process: read the files themselves (pass their path), or make the "
-            "features in a column and pass that to the classifier."
-        )
+def _shared(X: Any) -> Any:
+    """Tensors as arrays that share their memory, which transformers take."""
+    return as_array(X) if hasattr(X, "detach") else X
+
+
+def _is_list_of_samples(X: Any) -> bool:
+    """Whether X is a list of arrays, each of which is a sample (batches with labels are tuples)."""
+    return isinstance(X, list) and bool(X) and not isinstance(X[0], tuple | list)
 
 
 def _dtype_name(dtype: Any) -> str:

@@ -15,7 +15,7 @@ from sklearn.base import clone
 
 from parallel_ridge.backends import Backend
 from parallel_ridge.pipelines._making import Steps, transformed
-from parallel_ridge.sources import Positions, n_samples, plain, samples_at
+from parallel_ridge.sources import Positions, joined, n_samples, plain, samples_at
 
 # Samples, their labels or None, and arguments that have one value per sample.
 Batch = tuple[Any, Any, dict[str, Any]]
@@ -160,26 +160,3 @@ def _per_sample(value: Any, n: int) -> bool:
     if isinstance(shape, tuple):
         return bool(shape) and shape[0] == n
     return isinstance(value, list | tuple) and len(value) == n
-
-
-def joined(parts: Any) -> Any:
-    """Samples of several processes, in order; a value that has no samples is that of the first."""
-    first = parts[0]
-    if len(parts) == 1:
-        return first
-    if sp.issparse(first):
-        return sp.vstack(parts, format="csr")
-    if hasattr(first, "iloc"):
-        import pandas as pd
-
-        return pd.concat(parts)
-    if isinstance(first, list):
-        return [sample for part in parts for sample in part]
-    if isinstance(first, np.ndarray):
-        return np.concatenate(parts)
-    return first
-
-
-def thinned(parts: list[Any]) -> Any:
-    """Every second sample of consecutive parts."""
-    return joined(parts)[::2]

@@ -10,15 +10,14 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.base import clone
 
 from parallel_ridge.backends import Backend
-from parallel_ridge.pipelines._fitting import joined, place_among, thinned
+from parallel_ridge.pipelines._fitting import place_among
 from parallel_ridge.pipelines._making import Steps, transformed
-from parallel_ridge.sources import Features, n_samples
-from parallel_ridge.streams import Piece, Stream
+from parallel_ridge.sources import Features, joined, n_samples
+from parallel_ridge.streams import Piece, Sample, Stream
 
 
 class FeatureStream(Stream):
@@ -85,7 +84,7 @@ class FitStream:
     stream : Stream
         Of all processes, or this process's own.
     fit_rows : int
-        Most samples to fit to, of a transformer without ``partial_fit``.
+        Most samples to fit to at a time.
     """
 
     def __init__(self, backend: Backend, stream: Stream, fit_rows: int) -> None:
@@ -98,18 +97,18 @@ class FitStream:
     @property
     def n_samples(self) -> int:
         """Number of samples of all processes."""
-        return self._sample[2]
+        return sum(sample.n_rows for sample in self._samples)
 
     def fit(self, name: str, transformer: Any, before: Steps, params: Mapping[str, Any]) -> Any:
-        """A fitted clone of a transformer, as of :class:`FitSamples`; batches are the stream's pieces."""
+        """A fitted clone of a transformer, as of :class:`FitSamples`."""
         if params:
             raise ValueError(
                 f"Step {name!r} gets {sorted(params)}, and X is a {self.own.description}: arguments of "
                 "transformers are taken for arrays only."
             )
-        samples, y, n, _ = self._sample
-        if n > self.fit_rows and hasattr(transformer, "partial_fit"):
-            return self._fit_in_pieces(name, transformer, before)
+        if self.n_samples > self.fit_rows and hasattr(transformer, "partial_fit"):
+            return self._fit_in_batches(name, transformer, before)
+        samples, y, _ = self._some
 
         def fit(transformer: Any) -> Any:
             fitted = clone(transformer)
@@ -120,79 +119,55 @@ class FitStream:
 
     def probe(self, n: int) -> tuple[Any, NDArray[np.intp]]:
         """At most ``n`` samples of all processes, the same in each, and their positions."""
-        samples, _, _, positions = self._sample
+        samples, _, positions = self._some
         step = max(1, -(-len(positions) // n))
         return samples[::step], positions[::step]
 
     @cached_property
-    def _sample(self) -> tuple[Any, Any, int, NDArray[np.intp]]:
-        """Samples spread evenly, their labels, the number of all samples, and positions; one pass."""
-        parts = self.backend.gather(self._own_sample)
-        total = sum(n for _, _, n, _ in parts)
-        step = max(step for _, _, _, step in parts)
-        while -(-total // step) > self.fit_rows:
-            step *= 2
-        full = [part for part in parts if part[2]]
-        if not full:
+    def _samples(self) -> list[Sample]:
+        """Samples of each process's stream; takes a pass."""
+        samples = self.backend.gather(lambda: self.own.sample(self.fit_rows))
+        if not any(sample.n_rows for sample in samples):
             raise ValueError(f"There are no rows: the {self.own.description} is empty.")
-        samples = joined([X[:: step // own] for X, _, _, own in full])
-        labels = [y[:: step // own] for _, y, _, own in full if y is not None]
-        starts = np.cumsum([0, *(n for _, _, n, _ in full)])
-        positions = [
-            start + np.arange(0, n, step)
-            for start, (_, _, n, _) in zip(starts[:-1], full, strict=True)
-        ]
-        return samples, joined(labels) if labels else None, total, np.concatenate(positions)
+        return samples
 
-    def _own_sample(self) -> tuple[Any, Any, int, int]:
-        """Every ``step``-th sample of this process, their labels, the number of all, and ``step``."""
-        rows: list[Any] = []
-        labels: list[NDArray[Any]] = []
-        step, n = 1, 0
-        for piece in self._pieces():
-            picked = slice(-piece.start % step, None, step)
-            rows.append(_copied(piece.X[picked]))
-            if piece.labels is not None and piece.target is not None:
-                labels.append(piece.target.decode(piece.labels)[picked])
-            n = piece.stop
-            while -(-n // step) > 2 * self.fit_rows:
-                step *= 2
-                rows = [thinned(rows)]
-                labels = [thinned(labels)] if labels else []
-        if not n:
-            return None, None, 0, 1
-        return joined(rows), joined(labels) if labels else None, n, step
+    @cached_property
+    def _some(self) -> tuple[Any, Any, NDArray[np.intp]]:
+        """At most ``fit_rows`` samples of all processes, their labels or None, and their positions."""
+        return sum(self._samples, Sample(self.fit_rows)).rows()
 
-    def _fit_in_pieces(self, name: str, transformer: Any, before: Steps) -> Any:
+    def _fit_in_batches(self, name: str, transformer: Any, before: Steps) -> Any:
         """Each process adds its samples to what the processes before it have fitted."""
         fitted = clone(transformer)
+        rank, size = place_among(self.backend)
 
         def add() -> Any:
-            for piece in self._pieces():
-                y = None
-                if piece.labels is not None and piece.target is not None:
-                    y = piece.target.decode(piece.labels)
-                where = f"rows {piece.start} to {piece.stop - 1} to fit step {name!r}"
-                fitted.partial_fit(transformed(before, piece.X, where), y)
+            for X, y, rows in self._batches(self._samples[rank].n_rows):
+                where = f"rows {rows.start} to {rows.stop - 1} to fit step {name!r}"
+                fitted.partial_fit(transformed(before, X, where), y)
             return fitted
 
         nothing: Callable[[], Any] = lambda: None  # noqa: E731
-        rank, size = place_among(self.backend)
         for turn in range(size):
             fitted = self.backend.gather(add if turn == rank else nothing)[turn]
         return fitted
 
-    def _pieces(self) -> Iterator[Piece]:
-        """Pieces of about as many rows as transformers are fitted to at a time, or fewer."""
+    def _batches(self, n_rows: int) -> Iterator[tuple[Any, Any, slice]]:
+        """The samples of this process with their labels, in batches of the same size, or nearly.
+
+        A piece may be shorter than what a transformer needs to see at a time, or longer.
+        """
+        edges = np.linspace(0, n_rows, -(-n_rows // self.fit_rows) + 1).astype(int).tolist()
+        held: list[tuple[Any, Any]] = []
+        first = 0
         pieces = self.own.pieces()
         with closing(pieces):  # type: ignore[type-var]
             for piece in pieces:
-                n = piece.stop - piece.start
-                edges = np.linspace(0, n, -(-n // self.fit_rows) + 1).astype(int).tolist()
-                for start, stop in pairwise(edges):
-                    yield _part(piece, slice(start, stop))
-
-
-def _copied(X: Any) -> Any:
-    """Rows that do not keep the memory of their piece."""
-    return X.copy() if isinstance(X, np.ndarray) or sp.issparse(X) else X
+                inside = [edge for edge in edges if piece.start < edge < piece.stop]
+                for start, stop in pairwise([piece.start, *inside, piece.stop]):
+                    part = _part(piece, slice(start - piece.start, stop - piece.start))
+                    held.append((part.X, part.decoded()))
+                    if stop in edges:
+                        X, y = zip(*held, strict=True)
+                        yield joined(X), None if y[0] is None else joined(y), slice(first, stop)
+                        held, first = [], stop

@@ -17,7 +17,9 @@ from parallel_ridge.sources._base import Block, Gather, Source, Validate
 from parallel_ridge.sources._features import (
     FeatureRows,
     Features,
+    FeaturesElsewhere,
     Positions,
+    joined,
     n_samples,
     samples_at,
 )
@@ -40,6 +42,7 @@ __all__ = [
     "Elsewhere",
     "FeatureRows",
     "Features",
+    "FeaturesElsewhere",
     "Gather",
     "Labels",
     "Positions",
@@ -58,6 +61,7 @@ __all__ = [
     "cut",
     "encode_labels",
     "is_text",
+    "joined",
     "n_samples",
     "part_of",
     "places",

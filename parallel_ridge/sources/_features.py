@@ -62,6 +62,24 @@ class _Kept:
     made: NDArray[np.bool_]
 
 
+@dataclass(frozen=True)
+class FeaturesElsewhere:
+    """Samples in a cluster, whose backend makes features of them where they are.
+
+    Attributes
+    ----------
+    samples : object
+        Rows of a kind that a backend reads.
+    features : Features
+    columns : tuple of str, or None
+        Columns of the samples, of a table.
+    """
+
+    samples: Any
+    features: Features
+    columns: tuple[str, ...] | None = None
+
+
 class FeatureRows:
     """A table whose rows are made of samples when they are asked for, and never all at once.
 
@@ -173,3 +191,21 @@ def samples_at(samples: Any, rows: Positions) -> Any:
     if isinstance(samples, list | tuple) and not isinstance(rows, slice):
         return [samples[row] for row in rows]
     return samples[rows]
+
+
+def joined(parts: Any) -> Any:
+    """Samples of several parts, in order; a value that has no samples is that of the first."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    if sp.issparse(first):
+        return sp.vstack(parts, format="csr")
+    if hasattr(first, "iloc"):
+        import pandas as pd
+
+        return pd.concat(parts)
+    if isinstance(first, list):
+        return [sample for part in parts for sample in part]
+    if isinstance(first, np.ndarray):
+        return np.concatenate(parts)
+    return first

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from parallel_ridge.reductions import AccuracyReduction, PathDecisions
-from parallel_ridge.sources import Target
+from parallel_ridge.sources import FeatureRows, Features, Target
 from parallel_ridge.spark._columns import (
+    Samples,
     check_columns,
     check_roles,
     column,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from parallel_ridge.spark._backend import SparkBackend
 
 
-def answer(backend: SparkBackend, model: Any, X: Any, method: str, name: str) -> Any:
+def answer(backend: SparkBackend, model: Any, rows: Samples, method: str, name: str) -> Any:
     """The answers of a model's method: a DataFrame with an extra column, or an RDD of arrays.
 
     Both are evaluated lazily.
@@ -37,18 +38,20 @@ def answer(backend: SparkBackend, model: Any, X: Any, method: str, name: str) ->
     ----------
     backend : SparkBackend
     model : fitted estimator
-    X : DataFrame, or RDD of X or of (X, ...)
+    rows : Samples
+        A DataFrame, or an RDD of X or of (X, ...).
     method : str
     name : str
         Name of the new column; a column of that name is replaced.
     """
-    one = _Answer(_in_executors(model), method)
+    X = rows.rows
+    one = _Answer(_in_executors(model), method, rows.making)
     if is_rdd(X):
         return X.map(one.of_item)
     from pyspark.sql import functions
     from pyspark.sql import types as T
 
-    columns = _columns(model, X.schema, backend)
+    columns = _columns(model, rows, backend)
     _check_single(X, columns)
     kind = _type(T, model, method)
     if hasattr(functions, "arrow_udf"):  # PySpark 4.1
@@ -66,17 +69,17 @@ def answer(backend: SparkBackend, model: Any, X: Any, method: str, name: str) ->
     return frame.mapInArrow(_Appending(_Answering(one, columns), positions, len(given)), schema)
 
 
-def score(backend: SparkBackend, model: Any, X: Any, y: Any, sample_weight: Any) -> float:
+def score(backend: SparkBackend, model: Any, samples: Samples, y: Any, sample_weight: Any) -> float:
     """Accuracy of the predictions for a DataFrame's or an RDD's rows, in one pass; NaN without weight."""
     target = Target(model.classes_, model._multilabel)
-    rows: Any
+    X, rows = samples.rows, None
     reader: Reader
     if is_rdd(X):
         rows, reader = X, read_rdd()
     else:
         check_roles(X.schema, y, sample_weight=sample_weight)
-        rows, reader = read_frame(X, _columns(model, X.schema, backend), y, sample_weight)
-    reader = replace(reader, target=target, unknown=len(target.classes))
+        rows, reader = read_frame(X, _columns(model, samples, backend), y, sample_weight)
+    reader = replace(reader, target=target, unknown=len(target.classes), making=samples.making)
     coefs = np.atleast_2d(model.coef_)[None]
     intercepts = np.broadcast_to(np.atleast_1d(model.intercept_), coefs.shape[1])[None]
     decisions = PathDecisions(coefs, np.array(intercepts))
@@ -95,8 +98,11 @@ def _check_single(X: Any, columns: tuple[str, ...]) -> None:
             )
 
 
-def _columns(model: Any, schema: Any, backend: SparkBackend) -> tuple[str, ...]:
+def _columns(model: Any, rows: Samples, backend: SparkBackend) -> tuple[str, ...]:
     """Feature columns of a DataFrame for a model."""
+    schema = rows.rows.schema
+    if rows.making is not None:
+        return feature_columns(schema, backend.features or rows.columns, [])
     names = getattr(model, "feature_columns_", None)
     if names is None and hasattr(model, "feature_names_in_"):
         names = tuple(model.feature_names_in_)
@@ -142,9 +148,11 @@ class _Answer:
 
     model: Any
     method: str
+    making: Features | None = None
 
     def __call__(self, X: Any) -> Any:
-        return getattr(self.model, self.method)(X)
+        rows = X if self.making is None else FeatureRows(X, self.making)
+        return getattr(self.model, self.method)(rows)
 
     def of_item(self, item: Any) -> Any:
         """Answer to an item of an RDD: an array, or a tuple that begins with one."""

@@ -17,6 +17,7 @@ from parallel_ridge.reductions import Reduction, RowsReduction, Value
 from parallel_ridge.sources import Source, Target, as_labels, places
 from parallel_ridge.spark._answers import answer, score
 from parallel_ridge.spark._columns import (
+    Samples,
     check_roles,
     column,
     feature_columns,
@@ -39,6 +40,7 @@ from parallel_ridge.spark._session import (
     session_of,
 )
 from parallel_ridge.spark._source import SparkSource
+from parallel_ridge.spark._stream import ClusterStream
 from parallel_ridge.spark._survey import SurveyReduction
 from parallel_ridge.spark._tasks import (
     BlockFold,
@@ -54,7 +56,7 @@ from parallel_ridge.spark._tasks import (
     sum_values,
     tree_of_frames,
 )
-from parallel_ridge.streams import find_reader, is_path
+from parallel_ridge.streams import Roles, Stream, find_reader, is_path
 from parallel_ridge.threads import default_threads
 
 S = TypeVar("S")
@@ -218,16 +220,22 @@ class SparkBackend(Backend):
         ``y`` and ``sample_weight`` are columns of a DataFrame; None for an RDD of ``(X, y)`` or
         ``(X, y, sample_weight)``.
         """
-        X = request.X
+        samples = Samples.of(request.X)
+        X = samples.rows
         if not is_spark(X):
             _refuse_streams(X, isinstance(request.y, str))
             return super().source(request)
         import_pyspark()
         check_session(session_of(X))
+        request = replace(request, X=X)
         rows: Any
         reader: Reader
-        rows, reader = self._read_rdd(request) if is_rdd(X) else self._read_frame(request)
-        names = reader.features if isinstance(reader, BatchReader) else ()
+        if is_rdd(X):
+            rows, reader = self._read_rdd(request)
+        else:
+            rows, reader = self._read_frame(request, samples.columns)
+        reader = replace(reader, making=samples.making)
+        names = reader.names or ()
         of_columns = len(names) > 1 or (len(names) == 1 and is_number(X.schema, names[0]))
         statistics = request.statistics
         if statistics is not None:
@@ -250,7 +258,20 @@ class SparkBackend(Backend):
         request.validate(row, target.classes[:1], False)
         return SparkSource(rows, reader, survey, target, statistics), target
 
-    def _read_frame(self, request: Request) -> tuple[Any, BatchReader]:
+    def open(
+        self, X: Any, roles: Roles | None, columns: Sequence[str] | None = None
+    ) -> Stream | None:
+        """A stream of rows that the driver reads, for a DataFrame or an RDD."""
+        if is_spark(X):
+            if roles is not None and is_rdd(X):
+                self._read_rdd(Request(X, roles.y, roles.sample_weight, groups=roles.groups))
+            return ClusterStream(self, X, roles)
+        _refuse_streams(X, roles is not None and isinstance(roles.y, str))
+        return super().open(X, roles, columns)
+
+    def _read_frame(
+        self, request: Request, columns: Sequence[str] | None
+    ) -> tuple[Any, BatchReader]:
         X, y, sample_weight = request.X, request.y, request.sample_weight
         names = check_roles(
             X.schema,
@@ -259,7 +280,7 @@ class SparkBackend(Backend):
             cv=request.cv if isinstance(request.cv, str) else None,
             groups=request.groups,
         )
-        features = feature_columns(X.schema, self.features, names)
+        features = feature_columns(X.schema, columns or self.features, names)
         if request.cv is None:
             return read_frame(X, features, y, sample_weight)
         fold, values = _cross_validation_folds(request, features)
@@ -281,19 +302,21 @@ class SparkBackend(Backend):
 
     def predict(self, model: Any, method: str, X: Any, column: str) -> Any:
         """A DataFrame with an extra column, or an RDD of arrays; for arrays, an array."""
-        if not is_spark(X):
+        samples = Samples.of(X)
+        if not is_spark(samples.rows):
             _refuse_streams(X, False)
             return super().predict(model, method, X, column)
-        check_session(session_of(X))
-        return answer(self, model, X, method, column)
+        check_session(session_of(samples.rows))
+        return answer(self, model, samples, method, column)
 
     def score(self, model: Any, X: Any, y: Any, sample_weight: Any) -> float:
         """Accuracy of the predictions, in one pass; NaN if the rows have no weight."""
-        if not is_spark(X):
+        samples = Samples.of(X)
+        if not is_spark(samples.rows):
             _refuse_streams(X, isinstance(y, str))
             return super().score(model, X, y, sample_weight)
-        check_session(session_of(X))
-        return score(self, model, X, y, sample_weight)
+        check_session(session_of(samples.rows))
+        return score(self, model, samples, y, sample_weight)
 
     def solve_threads(self) -> int:
         """Threads that a solve in the driver may use."""

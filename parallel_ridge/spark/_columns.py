@@ -3,12 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from parallel_ridge.sources import Features, FeaturesElsewhere
 from parallel_ridge.spark._readers import BatchReader, BlockReader, Groups
 from parallel_ridge.streams import check_names, choose_features
+
+
+class Samples(NamedTuple):
+    """A DataFrame or an RDD, and what makes features of its rows.
+
+    Attributes
+    ----------
+    rows : DataFrame or RDD
+    making : Features, or None
+        None if the rows are the features.
+    columns : tuple of str, or None
+        Columns of the samples of a DataFrame; those of the backend when None.
+    """
+
+    rows: Any
+    making: Features | None = None
+    columns: tuple[str, ...] | None = None
+
+    @classmethod
+    def of(cls, X: Any) -> Samples:
+        """What the user passed, or a pipeline."""
+        if isinstance(X, FeaturesElsewhere):
+            return cls(X.samples, X.features, X.columns)
+        return cls(X)
+
 
 NUMBERS = ("byte", "short", "integer", "long", "float", "double", "boolean", "decimal")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from parallel_ridge.sources import (
     Block,
+    Features,
     Labels,
     Target,
     among,
@@ -61,23 +63,42 @@ class Reader(ABC):
     class_table : ndarray, default=None
         Class weights, which multiply the sample weights: see `Labels.weights`.
     groups : Groups, default=None
+    making : Features, default=None
+        Makes the features of what was read; when None, that is the features.
+    any_shape : bool, default=False
+        Whether what was read may have any shape, because it goes to the transformers of a pipeline.
     """
 
     target: Target | None = None
     unknown: int | None = None
     class_table: NDArray[np.float64] | None = None
     groups: Groups | None = None
+    making: Features | None = None
+    any_shape: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """Names of the columns that hold the features; None if they have none."""
+        return None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle what makes features by value: it may have functions of a notebook."""
+        return {**vars(self), "making": None if self.making is None else by_value(self.making)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        making = state["making"]
+        vars(self).update(state, making=None if making is None else pickle.loads(making))
 
     def blocks(self, items: Iterable[Any]) -> Iterator[Block]:
         """Blocks of the items of a partition, in order; one per group if there are groups."""
         start, before = 0, None
-        for item in items:
-            X, labels, target, weights, groups = self.read(item, start)
-            if before is not None and X.shape[1] != before:
+        for X, labels, target, weights, groups in self._rows(items):
+            if before is not None and X.shape[1:] != before:
                 raise ValueError(
-                    f"Row {start} has {X.shape[1]} features, and the rows before it have {before}."
+                    f"Row {start} has {_in_words(X.shape[1:])} features, and the rows before it have "
+                    f"{_in_words(before)}."
                 )
-            before = X.shape[1]
+            before = X.shape[1:]
             known = self._known(labels, target, start)
             if self.class_table is not None:
                 own = known.weights(self.class_table)
@@ -90,6 +111,25 @@ class Reader(ABC):
                 yield whole
             else:
                 yield from self._by_group(whole, groups)
+
+    def _rows(self, items: Iterable[Any]) -> Iterator[tuple[Any, Labels, Target, Any, Any]]:
+        """What is read of the items; features are made of few rows at a time."""
+        start = 0
+        for item in items:
+            X, labels, target, weights, groups = self.read(item, start)
+            n = X.shape[0]
+            if self.making is None:
+                if len(X.shape) != 2 and not self.any_shape:
+                    raise ValueError(f"X of shape {X.shape} at row {start}; expected (n, d).")
+                yield X, labels, target, weights, groups
+                start += n
+                continue
+            step = self.making.rows_at_a_time
+            for rows in (slice(first, min(first + step, n)) for first in range(0, n, step)):
+                made = self.making.make(X[rows], slice(start + rows.start, start + rows.stop))
+                beside = (None if values is None else values[rows] for values in (weights, groups))
+                yield made, labels[rows], target, *beside
+            start += n
 
     @abstractmethod
     def read(self, item: Any, start: int) -> tuple[Any, Labels, Target, Any, Any]:
@@ -169,6 +209,11 @@ class BatchReader(Reader):
     label: str | None = None
     weight: str | None = None
 
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """The columns, unless features are made of them."""
+        return self.features if self.making is None else None
+
     def blocks(self, items: Iterable[Any]) -> Iterator[Block]:
         """Blocks of the batches that have rows."""
         return super().blocks(batch for batch in items if batch.num_rows)
@@ -209,8 +254,6 @@ class BlockReader(Reader):
             )
         sparse = sp.issparse(item[0])
         X = canonical(as_csr(item[0])) if sparse else np.asarray(item[0])
-        if len(X.shape) != 2:
-            raise ValueError(f"X of shape {X.shape} at row {start}; expected (n, d).")
         labels, target = encode_labels(item[1])
         if len(labels) != X.shape[0]:
             raise ValueError(
@@ -231,6 +274,18 @@ class PartitionSource:
         """Blocks of at most ``n_rows`` rows."""
         for block in self._blocks:
             yield from cut(block, n_rows)
+
+
+def by_value(value: Any) -> bytes:
+    """A value as bytes, with the functions and classes of the user's own program or notebook."""
+    from pyspark import cloudpickle
+
+    packed: bytes = cloudpickle.dumps(value)  # type: ignore[no-untyped-call]
+    return packed
+
+
+def _in_words(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
 
 
 def _row_hashes(X: Any) -> NDArray[np.uint64]:

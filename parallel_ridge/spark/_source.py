@@ -16,7 +16,7 @@ from parallel_ridge.reductions import (
     StatisticsReduction,
 )
 from parallel_ridge.sources import Block, Target, among
-from parallel_ridge.spark._readers import BatchReader, Groups, Reader
+from parallel_ridge.spark._readers import Groups, Reader
 from parallel_ridge.spark._survey import Survey
 
 
@@ -107,7 +107,7 @@ class SparkSource:
     @property
     def columns(self) -> tuple[str, ...] | None:
         """Names of the feature columns of a DataFrame."""
-        return self.reading.features if isinstance(self.reading, BatchReader) else None
+        return self.reading.names
 
     def weight_sum(self) -> float:
         """Sum of the rows' weights."""

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parallel_ridge.sources import Labels, Target, check_weights, encode_labels
+from parallel_ridge.streams._sample import Sample
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,12 @@ class Piece:
     folds: NDArray[Any] | None = None
     place: str = ""
 
+    def decoded(self) -> Any:
+        """The labels as the user gave them; None if they were not read."""
+        if self.labels is None or self.target is None:
+            return None
+        return self.target.decode(self.labels)
+
 
 class Stream(ABC):
     """Rows that can be read piece by piece, again and again, in the same order.
@@ -60,6 +67,8 @@ class Stream(ABC):
         Names of the feature columns of a table.
     features_named : bool
         Whether each of these columns is one feature.
+    here : bool
+        Whether processes that share the rows read them; if not, their backend does, in a cluster.
     """
 
     description: str = "stream"
@@ -67,6 +76,7 @@ class Stream(ABC):
     labels_apart: bool = False
     columns: tuple[str, ...] | None = None
     features_named: bool = False
+    here: bool = True
 
     @abstractmethod
     def pieces(self, features: bool = True) -> Iterator[Piece]:
@@ -84,6 +94,15 @@ class Stream(ABC):
         pieces = self.pieces()
         with closing(pieces):  # type: ignore[type-var]
             return next(pieces, None)
+
+    def sample(self, n_rows: int) -> Sample:
+        """At most twice ``n_rows`` rows with their labels, spread evenly; takes a pass."""
+        sample = Sample(n_rows)
+        pieces = self.pieces()
+        with closing(pieces):  # type: ignore[type-var]
+            for piece in pieces:
+                sample = sample.plus(piece.X, piece.decoded())
+        return sample
 
 
 @dataclass(frozen=True)

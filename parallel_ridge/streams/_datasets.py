@@ -5,18 +5,17 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from functools import partial
+from itertools import accumulate, chain
 from typing import TYPE_CHECKING, Any
 
+from parallel_ridge.streams._ahead import read_parts
 from parallel_ridge.streams._tables import BATCH_BYTES, BATCH_ROWS, Table
+from parallel_ridge.threads import default_threads
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# Batches that pyarrow decodes beside the one asked for, of one file: none, since a thread of our own
-# reads ahead. Its defaults (16, of 4 files) fill memory; 2 took a third more memory than 0, and no
-# less time.
-BATCHES_AHEAD = 0
 # Formats by the ending of a file's name; others are taken for Parquet.
 FORMATS = {
     ".feather": "feather", ".arrow": "feather", ".ipc": "feather", ".csv": "csv", ".orc": "orc",
@@ -44,20 +43,38 @@ class DatasetTable(Table):
         self.description = description
 
     def batches(self, columns: Sequence[str], n_rows: int | None) -> Iterator[pa.RecordBatch]:
-        """Batches in the order of the files, of which few are read ahead."""
-        import pyarrow as pa
+        """Batches in the order of the files, which several threads read ahead.
 
+        Each thread scans one part of a file. A scan of the whole dataset reads ahead too, but by up to
+        1 GiB, whatever its options say.
+        """
         check_schemas(self.dataset, columns)
+        batch_rows = self._batch_rows(columns) if n_rows is None else n_rows
+        fragments = _fragments(self.dataset)
+        parts = chain.from_iterable(_parts(fragment, columns) for fragment in fragments)
+        scans = (partial(self._scan, part, columns, batch_rows) for part in parts)
+        yield from read_parts(scans, default_threads())
+
+    def _scan(self, part: Any, columns: Sequence[str], batch_rows: int) -> Iterator[pa.RecordBatch]:
+        """Batches of a part of a file, which the thread that asks for them decodes."""
+        import pyarrow as pa
+        import pyarrow.dataset as ds
+
         options: dict[str, Any] = {
             "columns": list(columns),
-            "batch_size": self._batch_rows(columns) if n_rows is None else n_rows,
-            "batch_readahead": BATCHES_AHEAD,
-            "fragment_readahead": 1,
+            "batch_size": batch_rows,
+            "batch_readahead": 0,
+            "use_threads": False,
         }
+        filesystem = getattr(part, "filesystem", None)
+        if isinstance(part, ds.ParquetFileFragment):
+            # Ranges of a remote file are asked for together; those of a local one need no memory.
+            remote = getattr(filesystem, "type_name", "local") != "local"
+            options["fragment_scan_options"] = ds.ParquetFragmentScanOptions(pre_buffer=remote)
         try:
-            yield from self.dataset.to_batches(**options)
+            yield from part.to_batches(schema=self.schema, **options)
         except (pa.ArrowException, OSError) as error:
-            raise self._located(error, options) from error
+            raise ValueError(f"The file {part.path} cannot be read: {error}") from error
 
     def share(self, rank: int, size: int) -> Table:
         """Consecutive row groups (or files of other formats), about the same bytes for each process."""
@@ -85,26 +102,8 @@ class DatasetTable(Table):
         if metadata is None or not metadata.num_row_groups or not metadata.num_rows:
             return BATCH_ROWS
         group = metadata.row_group(0)
-        chunks = (group.column(i) for i in range(group.num_columns))
-        roots = {column.partition(".")[0] for column in columns}
-        n_bytes = sum(
-            chunk.total_uncompressed_size
-            for chunk in chunks
-            if chunk.path_in_schema.partition(".")[0] in roots
-        )
+        n_bytes = _bytes_of(group, {column.partition(".")[0] for column in columns})
         return max(1, BATCH_BYTES * group.num_rows // max(1, n_bytes))
-
-    def _located(self, error: Exception, options: dict[str, Any]) -> Exception:
-        """The error with the path of the file that raises it, found by reading the files one by one."""
-        import pyarrow as pa
-
-        for fragment in _fragments(self.dataset):
-            try:
-                for _ in fragment.to_batches(schema=self.schema, **options):
-                    pass
-            except (pa.ArrowException, OSError) as found:
-                return ValueError(f"The file {fragment.path} cannot be read: {found}")
-        return ValueError(f"{self.description} cannot be read: {error}")
 
 
 class _EmptyTable(Table):
@@ -123,6 +122,35 @@ class _EmptyTable(Table):
 def _fragments(dataset: Any) -> list[Any]:
     # A union, or a dataset in memory, has fragments without a path.
     return list(dataset.get_fragments())
+
+
+def _parts(fragment: Any, columns: Sequence[str]) -> Iterator[Any]:
+    """A file in parts of consecutive row groups; each has about a batch of these columns, or more."""
+    groups = getattr(fragment, "row_groups", None)
+    if not groups:
+        yield fragment
+        return
+    roots = {column.partition(".")[0] for column in columns}
+    metadata = fragment.metadata
+    chosen, n_bytes = [], 0
+    for group in groups:
+        chosen.append(group.id)
+        n_bytes += _bytes_of(metadata.row_group(group.id), roots)
+        if n_bytes >= BATCH_BYTES:
+            yield fragment.subset(row_group_ids=chosen)
+            chosen, n_bytes = [], 0
+    if chosen:
+        yield fragment.subset(row_group_ids=chosen)
+
+
+def _bytes_of(group: Any, roots: set[str]) -> int:
+    """Bytes of the columns with these names in a row group, before compression."""
+    chunks = (group.column(i) for i in range(group.num_columns))
+    return sum(
+        chunk.total_uncompressed_size
+        for chunk in chunks
+        if chunk.path_in_schema.partition(".")[0] in roots
+    )
 
 
 def _units(fragment: Any) -> list[tuple[Any, int]]:

@@ -5,7 +5,6 @@ import pytest
 import scipy.sparse as sp
 from _data.spark import ALPHAS, KINDS, Kind, assert_same_model, frame, spark_backend
 from sklearn.datasets import make_multilabel_classification
-from sklearn.preprocessing import StandardScaler
 
 from parallel_ridge import (
     ParallelRidgeClassifier,
@@ -235,22 +234,6 @@ def test_alpha_is_chosen_from_batches_of_data_frames(spark, digits, grouped):
     assert answers == same.predict(X).tolist()
     with pytest.raises(ValueError, match="earlier rows were dealt by hashes"):
         model.partial_fit(X, y, groups=None if groups is None else group)
-
-
-def test_a_pipeline_of_features_says_that_it_reads_no_data_frame(spark, digits):
-    from parallel_ridge import make_block_pipeline
-
-    X, y, _ = digits
-    rows = frame(spark, KINDS[0], X, y)
-    model = make_block_pipeline(StandardScaler(), ParallelRidgeClassifier())
-    with pytest.raises(
-        TypeError, match="DataFrame of pyspark, and BlockPipeline makes features in"
-    ):
-        model.fit(rows, "label")
-    model.fit(X, y)
-    for call in (model.predict, lambda rows: model.score(rows, "label")):
-        with pytest.raises(TypeError, match="DataFrame of pyspark"):
-            call(rows)
 
 
 def test_labels_that_the_model_never_saw_count_as_wrong(spark, digits):

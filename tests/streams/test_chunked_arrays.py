@@ -3,6 +3,7 @@
 import itertools
 import threading
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from _data.streams import digits, hdf5, zarr_array
 from numpy.testing import assert_array_equal
 
 from parallel_ridge import ParallelRidgeClassifier, ParallelRidgeClassifierCV
-from parallel_ridge.streams import read_ahead
+from parallel_ridge.streams import read_parts
 
 
 class Sliced:
@@ -105,39 +106,41 @@ def readers():
     return [t for t in threading.enumerate() if t.name.startswith("read-ahead")]
 
 
-def test_a_bounded_number_of_items_is_read_ahead():
+@pytest.mark.parametrize("n_readers", [1, 3])
+def test_a_bounded_number_of_items_is_read_ahead(n_readers):
     read = []
 
-    def items():
-        for i in range(20):
+    def items(part):
+        for i in range(20 * part, 20 * part + 20):
             read.append(i)
             yield i
 
-    ahead = read_ahead(items(), 3)
-    for i in range(10):
+    ahead = read_parts((partial(items, part) for part in range(5)), n_readers)
+    for i in range(50):
         assert next(ahead) == i
         time.sleep(0.01)
-        assert i < len(read) <= i + 5
-    assert readers()
+        begun = min(5, i // 20 + n_readers)
+        # Of each part that is being read, two items wait and the next one waits to be asked for.
+        assert i < len(read) <= i + 1 + 3 * (begun - i // 20)
+    assert len(readers()) == n_readers
     ahead.close()
     assert not readers()
-    assert len(read) <= 14
 
 
 def test_items_and_errors_come_in_order():
     closed = []
 
-    def items():
+    def items(part):
         try:
-            yield 1
-            yield 2
-            raise KeyError("third")
+            yield part
+            if part == 3:
+                raise KeyError("third")
         finally:
-            closed.append(True)
+            closed.append(part)
 
-    ahead = read_ahead(items(), 4)
-    assert [next(ahead), next(ahead)] == [1, 2]
+    ahead = read_parts((partial(items, part) for part in range(1, 9)), 2)
+    assert [next(ahead) for _ in range(3)] == [1, 2, 3]
     with pytest.raises(KeyError, match="third"):
         next(ahead)
-    assert closed and not readers()
-    assert list(read_ahead(iter(()))) == []
+    assert closed == [1, 2, 3, 4] and not readers()
+    assert list(read_parts([], 2)) == []
