@@ -70,7 +70,7 @@ def fits_in_namespace(method: Callable[Concatenate[E, A], E]) -> Callable[Concat
     @wraps(method)
     def fit(self: E, /, *args: Any, **kwargs: Any) -> E:
         X = args[0] if args else kwargs.get("X")
-        convert = converter(X)
+        convert = converter(self, X)
         method(self, *map(convert, args), **{name: convert(v) for name, v in kwargs.items()})
         namespace = namespace_of(X)
         if namespace is not None:
@@ -82,9 +82,10 @@ def fits_in_namespace(method: Callable[Concatenate[E, A], E]) -> Callable[Concat
     return fit
 
 
-def converter(X: Any) -> Callable[[Any], Any]:
-    """What makes X, and what lies beside it, arrays that the backend of X reads."""
-    kept = reader_of(X) is not None
+def converter(estimator: Any, X: Any) -> Callable[[Any], Any]:
+    """What makes X, and what lies beside it, arrays that the estimator's backend reads."""
+    reader, backend = reader_of(X), estimator.backend
+    kept = reader is not None and (backend in ("auto", reader) or not isinstance(backend, str))
     return lambda value: value if kept and reader_of(value) is not None else _as_numpy(value)
 
 

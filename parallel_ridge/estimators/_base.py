@@ -176,7 +176,7 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         check_namespace(self, "score", X)
-        convert = converter(X)
+        convert = converter(self, X)
         rows = convert(X)
         with public_call(f"{type(self).__name__}.score"):
             backend = answering_backend(self.backend, self.n_jobs, rows)
@@ -197,7 +197,7 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         """The answer of a method to rows, from the backend that reads them."""
         check_is_fitted(self)
         check_namespace(self, method, X)
-        namespace, rows = namespace_of(X), converter(X)(X)
+        namespace, rows = namespace_of(X), converter(self, X)(X)
         backend = answering_backend(self.backend, self.n_jobs, rows)
         answers = backend.predict(in_numpy(self), method, rows, column)
         return answers if namespace is None else namespace.array(answers)

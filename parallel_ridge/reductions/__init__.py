@@ -46,7 +46,12 @@ from parallel_ridge.reductions._scores import (
     HeldOut,
     SquaredErrorReduction,
 )
-from parallel_ridge.reductions._shift import SAMPLE_ROWS, Earlier, choose_shift
+from parallel_ridge.reductions._shift import (
+    SAMPLE_ROWS,
+    Earlier,
+    choose_shift,
+    repeated_rounding,
+)
 from parallel_ridge.reductions._statistics import (
     DENSE_FROM,
     StatisticsOptions,
@@ -106,5 +111,6 @@ __all__ = [
     "pack",
     "promises_integers",
     "raise_not_finite",
+    "repeated_rounding",
     "unpack",
 ]

@@ -6,14 +6,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from parallel_ridge.numerics import COARSE, FEW_EQUAL, REPEATED
 from parallel_ridge.statistics import SufficientStatistics
 
 # Rows from which a shift is taken (a quarter will tell whether an earlier one suits), and how many are
 # worked on at a time, which stay in L2.
 SAMPLE_ROWS = 512
 SHIFT_ROWS = 64
+# Bits of a float32 that a float16 leaves zero (a bfloat16 more).
+HALF_BITS = np.uint32(2**13 - 1)
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,32 @@ class Earlier:
         )
         heaviest = max(weighty, key=lambda one: one.weight_sum)
         return cls(heaviest.shift, np.asarray(squares), sum(one.weight_sum for one in weighty))
+
+
+def repeated_rounding(sample: Any, shift: ArrayLike) -> NDArray[np.float64] | None:
+    """Rounding error that float32 sums of squares of rows like these have in common, relative to them.
+
+    None if errors are independent, as those of values that hardly ever return.
+
+    Parameters
+    ----------
+    sample : {ndarray, CSR matrix} of shape (m, d)
+        Rows spread evenly, so that neighbours are alike where they are in all rows.
+    shift : array-like of shape (d,)
+        What is subtracted from the rows; values that become zero round nothing.
+    """
+    if not isinstance(sample, np.ndarray) or sample.dtype.kind != "f" or len(sample) < 2:
+        return None
+    moved = np.asarray(shift, sample.dtype)
+    first = sample[:-1]
+    equal = np.count_nonzero((first == sample[1:]) & (first != moved), axis=0) / len(first)
+    coarse = equal > 0.0
+    if sample.dtype == np.float16:
+        coarse[:] = True
+    elif sample.dtype == np.float32 and not coarse.all():
+        coarse |= not (np.ascontiguousarray(sample).view(np.uint32) & HALF_BITS).any()
+    relative = np.where(equal > FEW_EQUAL, REPEATED * equal, np.where(coarse, COARSE, 0.0))
+    return relative if relative.any() else None
 
 
 def choose_shift(

@@ -38,7 +38,12 @@ from parallel_ridge.reductions._integers import (
     in_wide_rows,
     promises_integers,
 )
-from parallel_ridge.reductions._shift import SAMPLE_ROWS, Earlier, choose_shift
+from parallel_ridge.reductions._shift import (
+    SAMPLE_ROWS,
+    Earlier,
+    choose_shift,
+    repeated_rounding,
+)
 from parallel_ridge.sources import Block, Labels, Source, Target, shifted
 from parallel_ridge.statistics import SufficientStatistics, fold_rounding
 
@@ -118,6 +123,8 @@ class StatisticsReduction:
         The rows that these will be added to.
     spare : Spare, default=None
         Memory to use, and to leave the workspace in; fresh memory if None.
+    repeated : ndarray of shape (n_features,), default=None
+        What `repeated_rounding` says of the rows.
     """
 
     shares_blocks = True
@@ -138,6 +145,7 @@ class StatisticsReduction:
         feature_names: NDArray[Any] | None = None,
         near: Earlier | None = None,
         spare: Spare | None = None,
+        repeated: NDArray[np.float64] | None = None,
     ) -> None:
         self.target = target
         self.centre = centre
@@ -146,13 +154,14 @@ class StatisticsReduction:
         self._make = partial(
             StatisticsReduction, target, n_features, dtype, sparse=sparse, weighted=weighted,
             exact=exact, integers=integers, centre=centre, feature_names=feature_names,
-            near=near,
+            near=near, repeated=repeated,
         )  # fmt: skip
         self.n_features = n_features
         self.sparse = sparse
         self.exact = exact and not weighted and not sparse
         # Products of sparse rows are few, so either kernel forms them in float64.
         self.work_dtype = _work_dtype(dtype, self.exact, double or sparse)
+        self.repeated = repeated if self.work_dtype == np.float32 else None
         self.dtype = coefficient_dtype(dtype)
         self.half = dtype == np.float16
         self.shift = np.asarray(
@@ -201,7 +210,9 @@ class StatisticsReduction:
         exact = plain and exact_dtype(source.dtype)
         integers = plain and not exact
         centre = options.centre and shift is None and not exact
-        if source.n_rows > 0 and (integers or centre):
+        single = coefficient_dtype(source.dtype) == np.float32
+        repeated = None
+        if source.n_rows > 0 and (integers or centre or single):
             rows = SAMPLE_ROWS if options.near is None else SAMPLE_ROWS // 4
             sample = source.sample(rows)
             integers = integers and promises_integers(sample)
@@ -209,6 +220,8 @@ class StatisticsReduction:
                 shift = choose_shift(sample, options.near, source.weight_sum())
                 if integers and options.near is None:
                     shift = np.rint(shift)  # exact sums stay so if they move there
+            if single:
+                repeated = repeated_rounding(sample, 0.0 if shift is None else shift)
         return cls(
             target,
             source.n_features,
@@ -225,6 +238,7 @@ class StatisticsReduction:
             feature_names=options.feature_names,
             near=options.near,
             spare=options.spare,
+            repeated=repeated,
         )
 
     def better(self, parts: Sequence[SufficientStatistics]) -> StatisticsReduction | None:
@@ -245,6 +259,8 @@ class StatisticsReduction:
         about = sum(part.gram.diagonal() for part in parts)
         sums = sum(part.feature_sums for part in parts)
         rounding = sum(part.rounding for part in parts)
+        if self.repeated is not None:  # which another shift does not change
+            rounding = rounding - self.repeated * about
         away = sums / weight
         # Rows that will be added to others need only the digits that the whole keeps.
         others = 0.0 if self.near is None else self.near.squares
@@ -416,13 +432,20 @@ class StatisticsReduction:
             class_counts=total.class_counts,
             class_weights=total.class_weights,
             class_sums=class_sums[:k],
-            rounding=np.zeros(self.n_features)
-            if self.exact
-            else fold_rounding(gram, class_sums, total.n_samples, self.work_dtype),
+            rounding=self._rounding(gram, class_sums, total.n_samples),
             dtype=self.dtype,
             multilabel=self.target.multilabel,
             feature_names=self.feature_names,
         )
+
+    def _rounding(
+        self, gram: NDArray[Any], class_sums: NDArray[Any], n_samples: int
+    ) -> NDArray[np.float64]:
+        """Estimated rounding error of the diagonal."""
+        if self.exact:
+            return np.zeros(self.n_features)
+        rounding = fold_rounding(gram, class_sums, n_samples, self.work_dtype)
+        return rounding if self.repeated is None else rounding + self.repeated * gram.diagonal()
 
     def _gram(self, total: PartialSums) -> NDArray[Any]:
         """One more matrix of zeros to add to."""

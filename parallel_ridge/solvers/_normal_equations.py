@@ -13,6 +13,7 @@ from parallel_ridge.numerics import (
     CONSTANT,
     EPSILON,
     FLOAT32_ROUNDING,
+    REPEATED,
     SEARCH_ACCURACY,
     SEARCH_LIMIT,
     SOLVE_ROUNDING,
@@ -64,6 +65,11 @@ class NormalEquations:
 
         uncentred = gram.diagonal().copy()
         self.rounding = np.hypot(moved.rounding, EPSILON * uncentred)
+        # What sums of repeated values have lost before any centring, as any sums in float32 do.
+        summed = np.divide(
+            moved.rounding, uncentred, out=np.zeros(len(sums)), where=uncentred > 0.0
+        )
+        self.summed = min(float(summed.max(initial=0.0)), REPEATED)
         if problem.fit_intercept:
             # The transpose of a C-ordered upper triangle is the lower one that BLAS updates.
             blas.dsyr(-1.0 / n, sums, a=gram.T, lower=1, overwrite_a=1)
@@ -142,6 +148,7 @@ class NormalEquations:
 
     def _kind(self, lost: float) -> str:
         few, many = FLOAT32_ROUNDING
+        many = max(many, 2.0 * self.summed)
         if self.kind == "float32" and (self.wide or not few < lost < many):
             return "float32 with more digits"
         return self.kind

@@ -17,6 +17,7 @@ from parallel_ridge.reductions import (
     exact_dtype,
     float32_holds,
     promises_integers,
+    repeated_rounding,
 )
 from parallel_ridge.sources import Block, Labels, Target, among, cut, is_text, weight_range
 from parallel_ridge.statistics import SufficientStatistics
@@ -70,7 +71,7 @@ class StatisticsBuilder:
         X, sparse = block.X, not isinstance(block.X, np.ndarray)
         if self.value is not None:
             target = merged(Target(self.value.classes, self.value.multilabel), target)
-        integers = False
+        integers, repeated = False, None
         if not exact:
             sample = spread_rows(X, SAMPLE_ROWS)
             integers = _plain(block) and promises_integers(sample)
@@ -78,6 +79,8 @@ class StatisticsBuilder:
                 self.shift = choose_shift(sample, self.options.near)
                 if integers and self.options.near is None:
                     self.shift = np.rint(self.shift)
+            if coefficient_dtype(X.dtype) == np.float32:
+                repeated = repeated_rounding(sample, 0.0 if self.shift is None else self.shift)
         shift = None if exact else self.shift
         reduction = StatisticsReduction(
             target,
@@ -91,6 +94,7 @@ class StatisticsBuilder:
             double=self.options.double or _wide(block),
             centre=self.options.centre,
             feature_names=self.options.feature_names,
+            repeated=repeated,
         )
         return reduction, reduction.zero(self.n_threads)
 

@@ -193,7 +193,11 @@ class TensorStatistics:
         relative = 2.0**-24 * self.sum_rows / 4.0 / n**0.5
         if self.coarse:
             relative += 2.0**-24 * self.sum_rows / 10.0
-        return statistics.rounding * max(1.0, relative * n**0.5 / ROUNDING["float32"])
+        shared: Any = 0.0
+        if self.reduction.repeated is not None:  # however many terms a sum has
+            shared = self.reduction.repeated * statistics.gram.diagonal()
+        independent = statistics.rounding - shared
+        return independent * max(1.0, relative * n**0.5 / ROUNDING["float32"]) + shared
 
     def _zero(self, exact: bool) -> Sums:
         torch = import_torch()

@@ -24,11 +24,12 @@ MODELS = [
     ParallelRidgeClassifier(solver="svd", class_weight="balanced"),
     ParallelRidgeClassifier(standardize=True, backend="openmp"),
     ParallelRidgeClassifierCV(),
-    ParallelRidgeClassifierCV([0.1, 1.0, 10.0], cv=3, store_loo=False),
+    ParallelRidgeClassifierCV([0.1, 1.0, 10.0], cv=3),
 ]
 CHECKS = [
     (model, check)
     for model in MODELS
+    if model.backend == "auto"  # "openmp" takes tensors where dispatch is on only
     for model, check in estimator_checks_generator(model)
     if "array_api" in check.func.__name__
 ]
