@@ -12,6 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
 
 from parallel_ridge.backends import Backend
 from parallel_ridge.pipelines._making import Steps, transformed
@@ -74,7 +75,7 @@ class FitSamples:
         params : mapping
             Arguments of ``fit``.
         """
-        if self.n_samples > self.fit_rows and hasattr(transformer, "partial_fit"):
+        if self.n_samples > self.fit_rows and takes_batches(transformer):
             return self._fit_in_batches(name, transformer, before, params)
         samples, y, extra = self.some(self.fit_rows, params)
 
@@ -146,6 +147,11 @@ class FitSamples:
         y = None if self.y is None else self.y[rows]
         extra = {name: pick(value) for name, value in params.items()}
         return samples_at(self.samples, rows), y, extra
+
+
+def takes_batches(transformer: Any) -> bool:
+    """Whether a transformer can be fitted batch by batch; one that is frozen is not fitted at all."""
+    return hasattr(transformer, "partial_fit") and not isinstance(transformer, FrozenEstimator)
 
 
 def place_among(backend: Backend) -> tuple[int, int]:

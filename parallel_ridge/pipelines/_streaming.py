@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 
 from parallel_ridge.backends import Backend
-from parallel_ridge.pipelines._fitting import place_among
+from parallel_ridge.pipelines._fitting import place_among, takes_batches
 from parallel_ridge.pipelines._making import Steps, transformed
 from parallel_ridge.sources import Features, joined, n_samples
 from parallel_ridge.streams import Piece, Sample, Stream
@@ -106,7 +106,7 @@ class FitStream:
                 f"Step {name!r} gets {sorted(params)}, and X is a {self.own.description}: arguments of "
                 "transformers are taken for arrays only."
             )
-        if self.n_samples > self.fit_rows and hasattr(transformer, "partial_fit"):
+        if self.n_samples > self.fit_rows and takes_batches(transformer):
             return self._fit_in_batches(name, transformer, before)
         samples, y, _ = self._some
 

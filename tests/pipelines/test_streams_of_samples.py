@@ -7,8 +7,9 @@ from _data.pipelines import Counting, Faulty, Spectrum, make_series
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.feature_selection import SelectKBest
+from sklearn.frozen import FrozenEstimator
 from sklearn.kernel_approximation import RBFSampler
-from sklearn.preprocessing import PolynomialFeatures, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, PolynomialFeatures, StandardScaler
 
 from parallel_ridge import ParallelRidgeClassifier, ParallelRidgeClassifierCV, make_block_pipeline
 
@@ -78,6 +79,48 @@ def test_transformers_are_fitted_to_pieces_or_to_a_sample(rows):
     some = slice(None, None, 8)  # a power of two
     expected = SelectKBest(k=2).fit(X[some], y[some])
     assert_allclose(best.fit(*given)[0].scores_, expected.scores_, 1e-10)
+
+
+def test_frozen_transformers_stay_as_they_are(rows):
+    X, y, given, _ = rows
+    scaler = StandardScaler().fit(X[:50])
+    mean = scaler.mean_.copy()
+    for fitted_to in (given, (X, y)):
+        model = make_block_pipeline(
+            FrozenEstimator(scaler), ParallelRidgeClassifier(), fit_rows=100
+        ).fit(*fitted_to)
+        assert_array_equal(model[0].mean_, mean)
+
+
+def test_lists_of_arrays_are_samples_and_lists_of_pairs_are_batches(rows):
+    X, y, _, _ = rows
+    samples = [np.outer(x, x) for x in X]
+    flat = FunctionTransformer(lambda rows: np.array([row.ravel() for row in rows]))
+    model = make_block_pipeline(flat, ParallelRidgeClassifier(), block_rows=90).fit(samples, y)
+    expected = ParallelRidgeClassifier().fit(np.array([s.ravel() for s in samples]), y)
+    assert_close(model[-1].coef_, expected.coef_, 1e-9)
+    assert len(model.predict(samples)) == len(y)
+    assert model.score(samples, y) == expected.score(np.array([s.ravel() for s in samples]), y)
+
+
+def test_names_of_columns_that_are_features(tmp_path):
+    X, y = make_data(N, D)
+    model = make_block_pipeline(StandardScaler(), ParallelRidgeClassifier())
+    model.fit(as_parquet(X, y, tmp_path), "label")
+    assert model.feature_names_in_.tolist() == [f"x{i}" for i in range(D)]
+    model.fit(X, y)
+    assert not hasattr(model, "feature_names_in_")
+
+
+def test_batches_for_transformers_are_even_whatever_the_pieces_are(tmp_path):
+    X, y = make_data(N, D)
+    sizes = []
+    for step in (7, 64, 700):
+        calls = []
+        batches = [(X[i : i + step], y[i : i + step]) for i in range(0, N, step)]
+        make_block_pipeline(Counting(calls), ParallelRidgeClassifier(), fit_rows=150).fit(batches)
+        sizes.append([size for what, size in calls if what == "partial_fit"])
+    assert sizes == [[140] * 5] * 3
 
 
 def test_arrays_on_disk_of_three_dimensions(tmp_path):
