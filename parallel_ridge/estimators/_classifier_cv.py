@@ -171,6 +171,14 @@ class ParallelRidgeClassifierCV(BatchSearch):
     10000
     """
 
+    alpha_: float
+    best_score_: float
+    best_index_: int
+    cv_results_: dict[str, Any]
+    n_splits_: int
+    loo_decision_: NDArray[Any]
+    probability_scale_: float
+
     def __init__(
         self,
         alphas: ArrayLike = (0.1, 1.0, 10.0),

@@ -3,8 +3,31 @@
 #ifdef _OPENMP
 #include <omp.h>
 #endif
+#ifdef FOLD_DOTPROD
+#if defined(__APPLE__)
+#include <sys/sysctl.h>
+#elif defined(__linux__)
+#include <sys/auxv.h>
+#endif
+#endif
 
-extern const struct fold_level fold_level_portable, fold_level_avx2, fold_level_avx512, fold_level_avx512vnni;
+extern const struct fold_level fold_level_portable, fold_level_avx2, fold_level_avx512, fold_level_avx512vnni,
+    fold_level_dotprod;
+
+#ifdef FOLD_DOTPROD
+static int has_dotprod(void)
+{
+#if defined(__APPLE__)
+    int has = 0;
+    size_t size = sizeof has;
+    return sysctlbyname("hw.optional.arm.FEAT_DotProd", &has, &size, NULL, 0) == 0 && has;
+#elif defined(__linux__)
+    return (getauxval(AT_HWCAP) >> 20) & 1; /* HWCAP_ASIMDDP */
+#else
+    return 0;
+#endif
+}
+#endif
 
 const struct fold_level *const *fold_levels(void)
 {
@@ -29,6 +52,10 @@ const struct fold_level *const *fold_levels(void)
 #ifdef FOLD_AVX2
     if (avx2)
         levels[n++] = &fold_level_avx2;
+#endif
+#ifdef FOLD_DOTPROD
+    if (has_dotprod())
+        levels[n++] = &fold_level_dotprod;
 #endif
     levels[n++] = &fold_level_portable;
     levels[n] = NULL;

@@ -8,6 +8,8 @@
 #endif
 #if defined(__AVX2__)
 #include <immintrin.h>
+#elif defined(__ARM_FEATURE_DOTPROD)
+#include <arm_neon.h>
 #endif
 
 #include "fold.h"
@@ -22,6 +24,10 @@
 #define VECTOR_BYTES 32
 #define FLOAT_VECTORS 3
 #define INTEGER_VECTORS 2
+#elif defined(__aarch64__)
+#define VECTOR_BYTES 16
+#define FLOAT_VECTORS 6
+#define INTEGER_VECTORS 6
 #else
 #define VECTOR_BYTES 16
 #define FLOAT_VECTORS 2
@@ -109,6 +115,15 @@ static inline void interleave_bytes(const void *rows, char *panel, char *quads, 
 #define OFFSET 128
 #define COLUMN_SUMS(s, a)                                                                                              \
     ((__typeof__(s))_mm_dpbusd_epi32((__m128i)(s), _mm_loadu_si128((const __m128i *)(a)), _mm_set1_epi8(1)))
+#elif defined(__ARM_FEATURE_DOTPROD)
+/* Four rows per group: at most 260,100 per step. */
+#define PACKED uint8_t
+#define PRODUCT int32_t
+#define VECTORS INTEGER_VECTORS
+#define CHUNK 512
+#define PIECE 4
+#define TILE PRODUCT
+#define MULTIPLY(s, a, b) ((__typeof__(s))vdotq_u32((uint32x4_t)(s), (uint8x16_t)(a), (uint8x16_t)(b)))
 #elif defined(PAIRS)
 /* Two rows per group, as 16-bit integers: at most 130,050 per step. */
 #define PACKED int16_t
@@ -144,6 +159,14 @@ static inline void interleave_bytes(const void *rows, char *panel, char *quads, 
 #define OFFSET -128
 #define COLUMN_SUMS(s, a)                                                                                              \
     ((__typeof__(s))_mm_dpbusd_epi32((__m128i)(s), _mm_set1_epi8(1), _mm_loadu_si128((const __m128i *)(a))))
+#elif defined(__ARM_FEATURE_DOTPROD)
+#define PACKED int8_t
+#define PRODUCT int32_t
+#define VECTORS INTEGER_VECTORS
+#define CHUNK 512
+#define PIECE 4
+#define TILE PRODUCT
+#define MULTIPLY(s, a, b) ((__typeof__(s))vdotq_s32((int32x4_t)(s), (int8x16_t)(a), (int8x16_t)(b)))
 #elif defined(PAIRS)
 #define PACKED int16_t
 #define PRODUCT int32_t

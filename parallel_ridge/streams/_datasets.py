@@ -37,6 +37,8 @@ class DatasetTable(Table):
     description : str
     """
 
+    reads_ahead = True
+
     def __init__(self, dataset: Any, description: str) -> None:
         self.dataset = dataset
         self.schema = dataset.schema

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from parallel_ridge.streams._ahead import read_ahead
 from parallel_ridge.streams._arrow import read_features, read_groups, read_labels, read_weights
@@ -79,6 +80,8 @@ class TableStream(Stream):
 
     def pieces(self, features: bool = True) -> Iterator[Piece]:
         """Pieces of the batches that have rows, read ahead."""
+        if self.table.reads_ahead and not self.features_named:  # no copy of the features is made
+            return self._read(features)
         return read_ahead(self._read(features))
 
     def share(self, rank: int, size: int) -> Stream:
@@ -100,10 +103,12 @@ class TableStream(Stream):
         start = 0
         # Names, not positions: the same column may have two roles.
         columns = list(dict.fromkeys(names)) or list(self.columns[:1])
-        for batch in self.table.batches(columns, None if features else LABEL_ROWS):
-            if batch.num_rows:
-                yield self._piece(batch, start, features)
-                start += batch.num_rows
+        batches = self.table.batches(columns, None if features else LABEL_ROWS)
+        with closing(cast(Any, batches)) if hasattr(batches, "close") else nullcontext():
+            for batch in batches:
+                if batch.num_rows:
+                    yield self._piece(batch, start, features)
+                    start += batch.num_rows
         self.arrays.check_end(start)
 
     def _piece(self, batch: Any, start: int, features: bool) -> Piece:

@@ -30,12 +30,15 @@ class Table(ABC):
         Whether batches can be read only once.
     ordered : bool
         Whether each read is sure to give the rows in the same order.
+    reads_ahead : bool
+        Whether threads of its own read batches before they are asked for.
     """
 
     schema: pa.Schema
     description: str
     once: bool = False
     ordered: bool = True
+    reads_ahead: bool = False
 
     @abstractmethod
     def batches(self, columns: Sequence[str], n_rows: int | None) -> Iterator[pa.RecordBatch]:

@@ -17,7 +17,7 @@ ROOMS = [
     "numerics", "exceptions", "progress", "kernels", "threads", "sources", "statistics", "reductions",
     "streams", "backends", "solvers", "caching", "folding", "fitting", "model_selection", "estimators",
     "pipelines",
-    "datasets", "plotting", "mpi", "spark", "torch", "versions",
+    "datasets", "plotting", "mpi", "spark", "torch", "onnx", "versions",
 ]  # fmt: skip
 ENGINES = ("mpi", "spark", "torch")
 FILES = sorted(path for path in PACKAGE.rglob("*.py"))
