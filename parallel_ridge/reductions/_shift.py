@@ -67,6 +67,7 @@ def repeated_rounding(sample: Any, shift: ArrayLike) -> NDArray[np.float64] | No
     """
     if not isinstance(sample, np.ndarray) or sample.dtype.kind != "f" or len(sample) < 2:
         return None
+    sample = sample.astype(sample.dtype.newbyteorder("="), copy=False)
     moved = np.asarray(shift, sample.dtype)
     first = sample[:-1]
     equal = np.count_nonzero((first == sample[1:]) & (first != moved), axis=0) / len(first)

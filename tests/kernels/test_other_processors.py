@@ -28,7 +28,6 @@ def program(tmp_path_factory):
         "-std=gnu11",
         "-Wall",
         "-Wno-unknown-pragmas",
-        "-Werror",
         f"-I{KERNELS}",
         "-DFOLD_DOTPROD",
         "-c",
