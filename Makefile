@@ -57,7 +57,7 @@ test-spark35: build/wheel $(VENV)-spark35/installed
 
 # The archive of the page on EMR, on a standalone cluster of two workers.
 test-cluster: build/wheel
-	RIDGE_WHEEL=$(abspath $(wildcard build/wheel/*.whl)) $(BIN)/python -m pytest -q tests/spark/test_standalone.py
+	RIDGE_WHEEL="$$(realpath build/wheel/*.whl)" $(BIN)/python -m pytest -q tests/spark/test_standalone.py
 
 # The tests of tensors, with torch for the CPU, and of time series, with aeon, which holds NumPy back.
 $(VENV)-torch/installed: $(VENV)/installed | build/wheel

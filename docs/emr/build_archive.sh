@@ -15,5 +15,5 @@ trap 'rm -rf "$folder"' EXIT
 "$python" -m venv "$folder/ridge"
 # Executors have Spark's own PySpark.
 "$folder/ridge/bin/pip" install --quiet --disable-pip-version-check "$package" "pandas>=2.2,<3" "pyarrow>=15" venv-pack
-"$folder/ridge/bin/venv-pack" --quiet --prefix "$folder/ridge" --output ridge.tar.gz --force
+"$folder/ridge/bin/venv-pack" --quiet --prefix "$folder/ridge" --output ridge.tar.gz --force --compress-level 1
 echo "wrote ridge.tar.gz, $(du -h ridge.tar.gz | cut -f1)"
