@@ -36,7 +36,7 @@ from parallel_ridge.estimators._array_api import (
 )
 from parallel_ridge.estimators._checks import (
     as_rows,
-    check_alpha,
+    check_alphas,
     check_choice,
     check_features,
     check_flag,
@@ -135,7 +135,7 @@ class BaseRidgeClassifier(ClassifierMixin, BaseEstimator):
                 "coef_path needs the sufficient statistics, and this fit kept none: set "
                 "store_statistics=True before fit."
             )
-        penalties = [check_alpha(alpha) for alpha in np.atleast_1d(np.asarray(alphas))]
+        penalties = check_alphas(alphas)
         if not penalties:
             raise ValueError("alphas is empty.")
         backend = get_backend(self.backend, self.n_jobs)

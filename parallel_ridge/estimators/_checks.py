@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from sklearn.utils import compute_class_weight
+from sklearn.utils import check_scalar, compute_class_weight
 from sklearn.utils.validation import validate_data
 
 from parallel_ridge.sources import FeatureRows, Source, Target, as_csr
@@ -45,12 +45,28 @@ def check_features(estimator: Any, X: FeatureRows, reset: bool) -> None:
     validate_data(estimator, np.empty((0, X.shape[1])), reset=reset, skip_check_array=True)
 
 
-def check_alpha(alpha: Any) -> float:
-    """A penalty as a float."""
-    number = isinstance(alpha, Real) and not isinstance(alpha, bool)
-    if not number or not 0 <= float(alpha) < np.inf:
-        raise ValueError(f"alpha must be a number, finite and not negative; got {alpha!r}.")
+def check_alpha(alpha: Any, name: str = "alpha") -> float:
+    """A penalty as a float; errors are scikit-learn's.
+
+    Raises
+    ------
+    TypeError
+        If it is no number.
+    ValueError
+        If it is negative, NaN or infinite.
+    """
+    if isinstance(alpha, bool | np.bool_):
+        raise TypeError(f"{name} must be an instance of float, not bool.")
+    check_scalar(alpha, name, Real, min_val=0.0)
+    if not np.isfinite(alpha):
+        raise ValueError(f"{name} == {alpha}, must be finite.")
     return float(alpha)
+
+
+def check_alphas(alphas: Any) -> list[float]:
+    """Penalties as floats; errors name the position of a bad one."""
+    values = [alphas] if np.ndim(alphas) == 0 else list(alphas)
+    return [check_alpha(alpha, f"alphas[{i}]") for i, alpha in enumerate(values)]
 
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:

@@ -15,7 +15,7 @@ from sklearn.utils.metaestimators import available_if
 from parallel_ridge.backends import Backend, get_backend
 from parallel_ridge.estimators._array_api import fits_in_namespace
 from parallel_ridge.estimators._batch_search import BatchSearch, chosen, warn_of_an_end
-from parallel_ridge.estimators._checks import check_alpha, check_flag, class_weights
+from parallel_ridge.estimators._checks import check_alphas, check_flag, class_weights
 from parallel_ridge.estimators._stream import answers_from_stream
 from parallel_ridge.estimators._twins import fits_whole, forget_fit, reads_whole
 from parallel_ridge.exceptions import warn_caller
@@ -355,12 +355,7 @@ class ParallelRidgeClassifierCV(BatchSearch):
     def _check_alphas(self) -> list[float]:
         """Check all options; the penalties."""
         self._check_options()
-        try:
-            alphas = [
-                check_alpha(alpha) for alpha in np.atleast_1d(np.asarray(self.alphas)).tolist()
-            ]
-        except ValueError as error:
-            raise ValueError(f"alphas={self.alphas!r}: {error}") from error
+        alphas = check_alphas(self.alphas)
         if not alphas:
             raise ValueError("alphas is empty: there is nothing to choose from.")
         if self.cv is None and min(alphas) == 0.0:

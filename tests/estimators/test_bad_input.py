@@ -71,13 +71,13 @@ BAD_ROWS = {
 
 
 BAD_OPTIONS = [
-    ({"alpha": -1.0}, "got -1.0"),
-    ({"alpha": NAN}, "got nan"),
-    ({"alpha": INF}, "got inf"),
-    ({"alpha": "1"}, "got '1'"),
-    ({"alpha": None}, "got None"),
-    ({"alpha": True}, "got True"),
-    ({"alpha": [1.0, 2.0]}, r"got \[1.0, 2.0\]"),
+    ({"alpha": -1.0}, r"alpha == -1\.0, must be >= 0\.0"),
+    ({"alpha": NAN}, "alpha == nan, must be finite"),
+    ({"alpha": INF}, "alpha == inf, must be finite"),
+    ({"alpha": "1"}, "alpha must be an instance of float, not str"),
+    ({"alpha": None}, "alpha must be an instance of float, not NoneType"),
+    ({"alpha": True}, "alpha must be an instance of float, not bool"),
+    ({"alpha": [1.0, 2.0]}, "alpha must be an instance of float, not list"),
     ({"solver": "lbfgs"}, r"solver='lbfgs'.*'auto', 'cholesky', 'eigen', 'svd', 'dual', 'cg'"),
     ({"objective": "median"}, r"objective='median'.*'sum', 'mean'"),
     ({"backend": "gpu"}, r"backend='gpu'.*'auto', .*'openmp'"),

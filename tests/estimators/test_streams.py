@@ -266,7 +266,10 @@ def bad(X, value):
         ("differ from those", lambda model, X, y: model.partial_fit(X, y, ["a", "b"])),
         ("inconsistent", lambda model, X, y: model.partial_fit(X, y[1:])),
         ("not negative", lambda model, X, y: model.partial_fit(X, y, None, -np.ones(60))),
-        ("alpha must", lambda model, X, y: model.set_params(alpha=-1.0).partial_fit(X, y)),
+        (
+            "alpha == -1.0, must be >= 0.0",
+            lambda model, X, y: model.set_params(alpha=-1.0).partial_fit(X, y),
+        ),
         (
             "'balanced'",
             lambda model, X, y: model.set_params(class_weight="balanced").partial_fit(X, y),

@@ -364,7 +364,10 @@ def bad(X, value):
         ("inconsistent", lambda m, X, y: m.partial_fit(X, y[1:])),
         ("not negative", lambda m, X, y: m.partial_fit(X, y, None, -np.ones(60))),
         ("order of groups", lambda m, X, y: m.partial_fit(X, y, groups=np.arange(60))),
-        ("alpha must", lambda m, X, y: m.set_params(alphas=[-1.0]).partial_fit(X, y)),
+        (
+            r"alphas\[0\] == -1.0, must be >= 0.0",
+            lambda m, X, y: m.set_params(alphas=[-1.0]).partial_fit(X, y),
+        ),
         ("too few folds", lambda m, X, y: m.set_params(cv=1).partial_fit(X, y)),
         ("cannot change", lambda m, X, y: m.set_params(cv=7).partial_fit(X, y)),
         ("'balanced'", lambda m, X, y: m.set_params(class_weight="balanced").partial_fit(X, y)),
