@@ -94,6 +94,29 @@ class StatisticsOptions:
     feature_names: NDArray[Any] | None = None
     spare: Spare | None = None
 
+    @property
+    def floats(self) -> bool:
+        """Whether sums will be floats, even of integers: about a shift, or to be weighted."""
+        return self.weighted or (self.shift is not None and bool(np.any(self.shift)))
+
+    def given_shift(self, n_features: int) -> NDArray[np.float64] | None:
+        """The shift to use, if there is one.
+
+        Raises
+        ------
+        ValueError
+            If it is not one finite number per feature.
+        """
+        if self.shift is None:
+            return None
+        shift = np.ascontiguousarray(self.shift, dtype=np.float64)
+        if shift.shape != (n_features,) or not np.isfinite(shift).all():
+            raise ValueError(
+                f"shift must be {n_features} finite numbers, one per feature; got an array of shape "
+                f"{shift.shape}: {shift!r}."
+            )
+        return shift
+
 
 class StatisticsReduction:
     """Reduce rows to `SufficientStatistics`.
@@ -198,15 +221,8 @@ class StatisticsReduction:
         options: StatisticsOptions = StatisticsOptions(),  # frozen
     ) -> StatisticsReduction:
         """The reduction suited to a source."""
-        shift = options.shift
-        if shift is not None:
-            shift = np.ascontiguousarray(shift, dtype=np.float64)
-            if shift.shape != (source.n_features,) or not np.isfinite(shift).all():
-                raise ValueError(
-                    f"shift must be {source.n_features} finite numbers, one per feature; got an array of "
-                    f"shape {shift.shape}: {shift!r}."
-                )
-        plain = not (options.weighted or source.weighted or source.sparse or np.any(shift))
+        shift = options.given_shift(source.n_features)
+        plain = not (options.floats or source.weighted or source.sparse)
         exact = plain and exact_dtype(source.dtype)
         integers = plain and not exact
         centre = options.centre and shift is None and not exact

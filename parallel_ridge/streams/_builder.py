@@ -44,7 +44,8 @@ class StatisticsBuilder:
 
     def add(self, block: Block) -> None:
         """Add a block of rows, in pieces that suit the kernels."""
-        target, exact = found_target(block), _plain(block) and exact_dtype(block.X.dtype)
+        target = found_target(block)
+        exact = self._plain(block) and exact_dtype(block.X.dtype)
         if self._open is None or not _suits(*self._open, block, target, exact):
             self.close()
             self._open = self._begin(block, target, exact)
@@ -65,6 +66,11 @@ class StatisticsBuilder:
             self.value = statistics if self.value is None else self.value + statistics
         return self.value
 
+    def _plain(self, block: Block) -> bool:
+        """Whether a block is dense, and neither weighted nor shifted by the user."""
+        dense = isinstance(block.X, np.ndarray)
+        return dense and block.weights is None and not self.options.floats
+
     def _begin(
         self, block: Block, target: Target, exact: bool
     ) -> tuple[StatisticsReduction, PartialSums]:
@@ -72,9 +78,11 @@ class StatisticsBuilder:
         if self.value is not None:
             target = merged(Target(self.value.classes, self.value.multilabel), target)
         integers, repeated = False, None
+        if self.shift is None:
+            self.shift = self.options.given_shift(X.shape[1])
         if not exact:
             sample = spread_rows(X, SAMPLE_ROWS)
-            integers = _plain(block) and promises_integers(sample)
+            integers = self._plain(block) and promises_integers(sample)
             if self.shift is None and self.options.centre:
                 self.shift = choose_shift(sample, self.options.near)
                 if integers and self.options.near is None:
@@ -122,11 +130,6 @@ def _suits(
         and (reduction.work_dtype != np.float32 or _is_narrow(block))
         and (not reduction.exact or (exact and sums.n_samples < EXACT_ROWS))
     )
-
-
-def _plain(block: Block) -> bool:
-    """Whether a block is dense and has no weights."""
-    return block.weights is None and isinstance(block.X, np.ndarray)
 
 
 def spread_rows(X: Any, n_rows: int) -> Any:

@@ -323,7 +323,12 @@ def test_the_path_says_what_it_needs():
     with pytest.raises(AttributeError, match="store_statistics=True before fit"):
         ParallelRidgeClassifier().fit(X, y).coef_path([1.0])
     model = ParallelRidgeClassifier(store_statistics=True).fit(X, y)
-    for alphas, match in (([1.0, -3.0], "-3.0"), ([np.nan], "nan"), (["1"], "not str"), ([], "empty")):
+    for alphas, match in (
+        ([1.0, -3.0], "-3.0"),
+        ([np.nan], "nan"),
+        (["1"], "not str"),
+        ([], "empty"),
+    ):
         with pytest.raises((ValueError, TypeError), match=match):
             model.coef_path(alphas)
 

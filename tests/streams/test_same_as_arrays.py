@@ -211,3 +211,24 @@ def test_frames_stay_arrays_unless_columns_are_named():
     assert_array_equal(model.predict(frame.assign(label=y)), other.predict(frame))
     assert_array_equal(model.predict(frame), other.predict(frame))
     assert model.score(frame, y) == other.score(frame, y)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_given_shift_is_kept(dtype, weighted):
+    X, y = digits()
+    X = X.astype(dtype)
+    w = np.arange(len(X)) % 3 + 1.0 if weighted else None
+    shift = np.linspace(-3.0, 5.0, X.shape[1])
+    parts = np.array_split(np.arange(len(X)), 7)
+    batches = [(X[p], y[p]) if w is None else (X[p], y[p], w[p]) for p in parts]
+    found = sufficient_statistics(batches, shift=shift)
+    expected = sufficient_statistics(X, y, sample_weight=w, shift=shift)
+    np.testing.assert_array_equal(found.shift, expected.shift)
+    assert found.exact == expected.exact
+    tolerance = 1e-5 if dtype == np.float32 else 1e-12
+    scale = np.sqrt(expected.gram.diagonal())
+    off = np.triu(found.gram - expected.gram) / np.outer(scale, scale)
+    assert np.abs(off).max() < tolerance
+    with pytest.raises(ValueError, match=r"shift must be 64 finite numbers.*shape \(3,\)"):
+        sufficient_statistics(batches, shift=np.zeros(3))
