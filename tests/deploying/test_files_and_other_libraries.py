@@ -19,7 +19,7 @@ from parallel_ridge import (
     ParallelRidgeClassifierCV,
     make_block_pipeline,
 )
-from parallel_ridge.estimators import _base
+from parallel_ridge.estimators import _predictions
 
 pytestmark = pytest.mark.filterwarnings("ignore:The best alpha")
 KEPT = Path(__file__).parent / "pickles"
@@ -141,8 +141,8 @@ def test_pickles_of_released_versions_load(path):
 def test_a_pickle_of_a_later_version_says_what_to_do(monkeypatch):
     model = ParallelRidgeClassifier().fit(*labelled("binary"))
     with monkeypatch.context() as patch:
-        patch.setattr(_base, "PICKLE_FORMAT", _base.PICKLE_FORMAT + 1)
-        patch.setattr(_base, "_installed", lambda: "9.1")
+        patch.setattr(_predictions, "PICKLE_FORMAT", _predictions.PICKLE_FORMAT + 1)
+        patch.setattr(_predictions, "_installed", lambda: "9.1")
         data = pickle.dumps(model)
     with pytest.raises(ValueError, match=r"pickled by parallel_ridge 9\.1, and .* upgrade"):
         pickle.load(io.BytesIO(data))

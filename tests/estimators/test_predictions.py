@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.linear_model import RidgeClassifier
 
 from parallel_ridge import ParallelRidgeClassifier
-from parallel_ridge.estimators import _base
+from parallel_ridge.estimators import _predictions
 
 KINDS = {
     "one": np.array([3, 9]),
@@ -91,8 +91,8 @@ def test_ties_go_to_the_first(n, d, k, dtype, seed, n_jobs, form):
 @pytest.mark.parametrize("dtype", ["f4", "f8", "u1"])
 @pytest.mark.parametrize("k", [2, 7, 90])
 def test_many_rows_in_threads(k, dtype, monkeypatch):
-    monkeypatch.setattr(_base, "ONE_THREAD", 0)
-    monkeypatch.setattr(_base, "ONE_CALL", 2**21)  # and in many calls
+    monkeypatch.setattr(_predictions, "ONE_THREAD", 0)
+    monkeypatch.setattr(_predictions, "ONE_CALL", 2**21)  # and in many calls
     model, X = fitted(n=70_000, d=11, k=k, dtype=dtype)
     assert_array_equal(model.predict(X), by_numpy(model, X))
     alone = model.decision_function(X)
