@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from parallel_ridge.estimators import ParallelRidgeClassifier
 from parallel_ridge.spark._answers import answer
 from parallel_ridge.spark._backend import SparkBackend
+from parallel_ridge.spark._columns import Samples
 from parallel_ridge.spark._session import check_session, import_pyspark
 
 import_pyspark()  # first a clear error if it is missing
@@ -370,7 +371,7 @@ class RidgeClassificationModel(
         backend = SparkBackend(features=self.getFeaturesCol())
         values = _Values(self._learnt, backend)
         name = raw or "rawPrediction of RidgeClassifier"
-        frame = answer(backend, values, dataset, "decision_function", name)
+        frame = answer(backend, values, Samples(dataset), "decision_function", name)
         if prediction:
             labels = F.array(*map(F.lit, self._learnt.classes.tolist()))
             scores = "`" + name.replace("`", "``") + "`"
