@@ -41,17 +41,19 @@ def transformers_of_tests_travel():
     cloudpickle.unregister_pickle_by_value(_data.pipelines)
 
 
-@pytest.fixture(params=[0, 2], ids=lambda i: kind_id(KINDS[i]))
-def rows(request, spark, digits):
+def rows_of(spark, digits, kind):
     """Samples as a DataFrame, and as the arrays that its columns hold."""
     X, y, w = digits
-    kind = KINDS[request.param]
     return frame(spark, kind, X, y, w), X.astype(kind.dtype), y, w
 
 
-@pytest.mark.parametrize("last", LAST)
-def test_data_frames_give_the_fits_of_arrays(rows, last):
-    samples, X, y, w = rows
+@pytest.mark.parametrize(
+    ("last", "kind"),
+    [("fit", 0), ("weights", 2), ("leave-one-out", 0), ("scores", 2)],
+    ids=lambda value: kind_id(KINDS[value]) if isinstance(value, int) else value,
+)
+def test_data_frames_give_the_fits_of_arrays(spark, digits, last, kind):
+    samples, X, y, w = rows_of(spark, digits, KINDS[kind])
     steps = StandardScaler(), RBFSampler(gamma=0.01, n_components=80, random_state=0), LAST[last]
     found = make_block_pipeline(*map(clone, steps), fit_rows=500, block_rows=100)
     expected = make_block_pipeline(*map(clone, steps), fit_rows=500)
@@ -90,8 +92,8 @@ def test_folds_of_a_column(spark, digits):
     )
 
 
-def test_transformers_see_all_rows_in_batches_or_some(rows):
-    samples, X, y, _ = rows
+def test_transformers_see_all_rows_in_batches_or_some(spark, digits):
+    samples, X, y, _ = rows_of(spark, digits, KINDS[0])
     calls = []
     make_block_pipeline(Counting(calls), ParallelRidgeClassifier(), fit_rows=700).fit(
         samples, "label"
